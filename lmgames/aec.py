@@ -1,0 +1,435 @@
+"""`GameEnv`: the one AEC environment that plays every `Game`.
+
+It owns what is the same in all of them: turn order, hidden simultaneous commitments, refusals and retries, forfeits, the
+text of each seat, rewards by PettingZoo's bookkeeping, and the record from which the episode can be replayed.
+"""
+
+import hashlib
+import inspect
+import secrets
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium.spaces import Dict
+from pettingzoo import AECEnv
+
+from lmgames.chance import Chance
+from lmgames.game import Game, check_choice, check_count
+from lmgames.observation import Observation
+from lmgames.parsing import Clip, IllegalMove, public_text
+from lmgames.records import GameRecord, Turn
+from lmgames.spaces import TextSpace
+from lmgames.text import Line, Said, clean, render
+
+InvalidPolicy = Literal["forfeit", "retry_forfeit", "retry_random", "retry_noop"]
+LegalHint = Literal["list", "count", "none"]
+Share = Literal["move", "public", "raw"]
+MAX_OBSERVATION_CHARS = 4_000_000
+
+
+class GameEnv(AECEnv[str, dict[str, str], str]):
+    """A game as a PettingZoo AEC environment: text in, text out, agents are the seats.
+
+    Observations are `{"text": str}`, actions are replies (`str`). The acting agent's `infos` entry has `legal_moves` (texts,
+    or None where words are free), `action_mask` (texts that `action_space(agent).sample(mask)` draws from: the legal moves, or
+    one legal sample reply), `role`, `turn` (accepted moves so far) and `invalid_count` (refused replies of this seat so far).
+    After the end every agent's entry has `role`, `facts`, `outcome` and `invalid_count`.
+
+    Args:
+        game: the rules.
+        env_id: the registered ID, for records.
+        invalid_policy: what follows a refused reply. "forfeit" ends the seat's game at once; "retry_*" lets it try again
+            `retries` times, with the reason told to it alone, and then forfeits, plays a random legal move, or a no-op.
+        retries: further attempts at one turn, for the policies that retry.
+        legal_hint: whether a request lists the legal moves ("list"), counts them, or leaves them out.
+        show_rules: whether a seat's text starts with the rules; off for models that know them.
+        share: what others see of a reply beyond what the rules show of the move: nothing ("move"), its public text
+            ("public"), or all of it, reasoning included ("raw", to reproduce suites that broadcast it).
+        max_raw_chars, max_public_chars, clip: limits of a reply, see `parsing.public_text`.
+        max_env_steps: safety limit on replies; reaching it truncates. None: as many as the rules and retries can need.
+        render_mode: "human" prints, "ansi" returns, the text of the seat to move.
+    """
+
+    metadata = {"render_modes": ["human", "ansi"], "is_parallelizable": False, "render_fps": 1}
+
+    def __init__(
+        self,
+        game: Game[Any, Any],
+        *,
+        env_id: str | None = None,
+        invalid_policy: InvalidPolicy = "retry_forfeit",
+        retries: int = 1,
+        legal_hint: LegalHint = "list",
+        show_rules: bool = True,
+        share: Share = "move",
+        max_raw_chars: int = 20_000,
+        max_public_chars: int = 2_000,
+        clip: Clip | None = None,
+        max_env_steps: int | None = None,
+        render_mode: Literal["human", "ansi"] | None = None,
+    ):
+        super().__init__()
+        check_choice("invalid_policy", invalid_policy, ("forfeit", "retry_forfeit", "retry_random", "retry_noop"))
+        check_count("retries", retries, 0)
+        check_choice("legal_hint", legal_hint, ("list", "count", "none"))
+        check_choice("share", share, ("move", "public", "raw"))
+        check_choice("clip", clip, (None, "head", "tail"))
+        check_choice("show_rules", show_rules, (True, False))
+        check_choice("render_mode", render_mode, (None, "human", "ansi"))
+        check_count("max_raw_chars", max_raw_chars, 1)
+        check_count("max_public_chars", max_public_chars, 1)
+        if max_env_steps is not None:
+            check_count("max_env_steps", max_env_steps, 1)
+        if invalid_policy == "retry_noop" and type(game).noop is Game.noop:
+            raise ValueError(f"invalid_policy='retry_noop': {game.name} has no move that does nothing")
+        self.game = game
+        self.env_id = env_id or f"{game.name}-v{game.version}"
+        self.invalid_policy = invalid_policy
+        self.retries = 0 if invalid_policy == "forfeit" else retries
+        self.legal_hint = legal_hint
+        self.show_rules = show_rules
+        self.share = share
+        self.max_raw_chars = max_raw_chars
+        self.max_public_chars = max_public_chars
+        self.clip = clip
+        self.max_env_steps = max_env_steps or game.max_turns * (self.retries + 1)
+        self.render_mode = render_mode
+        self.options = _options(self)
+        """Options of this environment (not of its game) that differ from their defaults, of JSON types."""
+        self.metadata = {**type(self).metadata, "name": f"{_snake(game.name)}_v{game.version}"}
+        self.possible_agents = list(game.seats)
+        self.agents: list[str] = []
+        # Spaces belong to the instance: PettingZoo's seed_test fails when two environments share one.
+        self._action_spaces = {seat: TextSpace(max_raw_chars) for seat in game.seats}
+        self._observation_spaces = {seat: _text_observation() for seat in game.seats}
+        self.state_space = TextSpace(MAX_OBSERVATION_CHARS)
+        self._seeds = np.random.default_rng(secrets.randbits(64))
+
+    # PettingZoo's interface.
+
+    def observation_space(self, agent: str) -> Any:
+        return self._observation_spaces[agent]
+
+    def action_space(self, agent: str) -> Any:
+        return self._action_spaces[agent]
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+        """Starts an episode.
+
+        Args:
+            seed: fixes all luck of the episode. Without one the episode's seed comes from the stream that the last seeded
+                reset started, so unseeded episodes after a seeded one differ and can be repeated.
+            options: `{"instance": ...}` plays that instance in place of a dealt one. Other keys are ignored.
+
+        Raises:
+            ValueError: if the instance is none of this game's.
+        """
+        if seed is not None:
+            self._seeds = np.random.default_rng(abs(int(seed)))
+        self.seed = int(seed) if seed is not None else int(self._seeds.integers(1 << 62))
+        pinned = (options or {}).get("instance")
+        self.instance = self.game.deal(Chance(self.seed)) if pinned is None else pinned
+        self._state = self.game.start(self.instance)
+        self._instance_given = pinned is not None
+
+        self.agents = list(self.possible_agents)
+        self.rewards: dict[str, float] = dict.fromkeys(self.agents, 0.0)
+        self._cumulative_rewards: dict[str, float] = dict.fromkeys(self.agents, 0.0)
+        self.terminations: dict[str, bool] = dict.fromkeys(self.agents, False)
+        self.truncations: dict[str, bool] = dict.fromkeys(self.agents, False)
+        self.outcome = ""
+        """Why the episode ended: "", "rules", "forfeit" or "limit"."""
+        self._log: dict[str, list[Line]] = {seat: self._opening(seat) for seat in self.agents}
+        self._told: dict[str, int] = dict.fromkeys(self.agents, 0)  # lines of game.observe that stand in the log
+        self._asked: dict[str, bool] = dict.fromkeys(self.agents, False)  # whether the log has this turn's request
+        self._committed: dict[str, Any] = {}
+        self._shared: list[Said] = []
+        self._attempt = 0
+        self._steps = 0
+        self._turn = 0
+        self._invalid: dict[str, int] = dict.fromkeys(self.agents, 0)
+        self._paid = self.game.returns(self._state)
+        self._turns: list[Turn] = []
+        self._prompts = hashlib.sha256()
+        self._skip_agent_selection = None  # PettingZoo's dead-step helper leaves one behind
+        self._select_next()
+
+    def observe(self, agent: str) -> dict[str, str]:
+        """`{"text": ...}`: all that the agent may read now. Reading it changes nothing."""
+        if agent not in self._texts:
+            lines = self._log[agent] + self._untold(agent)
+            if self._is_asked_now(agent) and not self._asked[agent]:
+                lines += self._request(agent)
+            self._texts[agent] = render(lines)
+        return {"text": self._texts[agent]}
+
+    def step(self, action: str) -> None:
+        """Takes the reply of `agent_selection`: a move, or a refusal. Never raises for any text; None removes a dead agent."""
+        seat = self.agent_selection
+        if self.terminations[seat] or self.truncations[seat]:
+            self._was_dead_step(action)
+            return
+        self._cumulative_rewards[seat] = 0.0
+        self._clear_rewards()
+        self._prompts.update(self.observe(seat)["text"].encode("utf-8", "surrogatepass") + b"\0")
+        self._steps += 1
+        self._attempt += 1
+        view = self.game.view(self._state, seat)
+        try:
+            public = public_text(
+                action, max_raw_chars=self.max_raw_chars, max_public_chars=self.max_public_chars, clip=self.clip
+            )
+            move = self.game.parse(view, seat, public)
+        except IllegalMove as refusal:
+            self._refuse(seat, action, refusal)
+        else:
+            self._turns.append(Turn(seat, action, "ok", move=self.game.write(move)))
+            self._commit(seat, move, self._words_for_others(action, public))
+        if not self.outcome and self._steps >= self.max_env_steps:
+            self._end("limit", self.game.returns(self._state))
+        self._select_next()
+        self._accumulate_rewards()
+
+    def render(self) -> str | None:  # type: ignore[override]  # PettingZoo's annotation leaves out ansi's str
+        """The text of the seat to move; after the end, the returns. Prints in mode "human", returns it in mode "ansi"."""
+        if self.outcome:
+            text = "\n".join(f"{seat}: {paid:+g}" for seat, paid in self._paid.items())
+        else:
+            text = f"[{self.agent_selection}]\n{self.observe(self.agent_selection)['text']}"
+        if self.render_mode == "human":
+            print(text)
+            return None
+        return text
+
+    def state(self) -> str:  # type: ignore[override]
+        """Everything, secrets of all seats included: privileged, for centralised critics; never shown to a player."""
+        return repr(self._state)
+
+    def close(self) -> None:
+        pass
+
+    # Beyond PettingZoo.
+
+    def observation(self, agent: str) -> Observation:
+        """All that a player in the agent's seat is given, texts and structured view alike."""
+        info = self.infos[agent]
+        legal = info.get("legal_moves")
+        return Observation(
+            text=self.observe(agent)["text"],
+            seat=agent,
+            role=info.get("role", ""),
+            legal_moves=None if legal is None else tuple(legal),
+            turn=self._turn,
+            seed=Chance(self.seed).word("player", agent, self._turn, self._attempt),
+            env_id=self.env_id,
+            game=self.game,
+            view=self.game.view(self._state, agent),
+        )
+
+    @property
+    def game_state(self) -> Any:
+        """The game's state, secrets included: privileged."""
+        return self._state
+
+    @property
+    def returns(self) -> dict[str, float]:
+        """What each seat has been paid so far."""
+        return dict(self._paid)
+
+    def role(self, agent: str) -> str:
+        """The agent's role: privileged where a game hides a seat's role from itself."""
+        return self.game.role_of(self._state, agent)
+
+    def record(self, agents: dict[str, str] | None = None) -> GameRecord:
+        """The episode so far as a record that `replay` re-executes to the byte.
+
+        Args:
+            agents: spec of who sat where, by seat, to be kept with it.
+        """
+        return GameRecord(
+            env_id=self.env_id,
+            options={**self.game.options, **self.options},
+            seed=self.seed,
+            instance=self.instance,
+            instance_given=self._instance_given,
+            roles={seat: self.role(seat) for seat in self.possible_agents},
+            agents=dict(agents or {}),
+            turns=tuple(self._turns),
+            returns=dict(self._paid),
+            outcome=self.outcome,
+            facts=self.game.facts(self._state) if self.outcome == "rules" else {},
+            prompts_sha256=self._prompts.hexdigest(),
+        )
+
+    # What a seat reads.
+
+    def _opening(self, seat: str) -> list[Line]:
+        lines: list[Line] = [f"You are {seat}."]
+        if self.show_rules:
+            lines.insert(0, self.game.rules(self.game.view(self._state, seat), seat))
+        return lines
+
+    def _untold(self, seat: str) -> list[Line]:
+        return list(self.game.observe(self.game.view(self._state, seat), seat)[self._told[seat] :])
+
+    def _is_asked_now(self, seat: str) -> bool:
+        return not self.outcome and seat not in self._committed and seat in self.game.to_move(self._state)
+
+    def _request(self, seat: str) -> list[Line]:
+        view = self.game.view(self._state, seat)
+        lines = list(self.game.request(view, seat))
+        moves = self.game.legal_moves(view, seat)
+        if moves is None or self.legal_hint == "none":
+            lines.append("Your turn.")
+        elif self.legal_hint == "count":
+            lines.append(f"Your turn. Legal moves: {len(moves)}.")
+        else:
+            lines.append("Your turn. Legal moves: " + " ".join(self.game.write(move) for move in moves))
+        return lines
+
+    def _write_down(self, seat: str) -> None:
+        """Moves what the seat has read by now into its log, so that later lines come after it."""
+        self._write_down_events(seat)
+        if self._is_asked_now(seat) and not self._asked[seat]:
+            self._log[seat] += self._request(seat)
+            self._asked[seat] = True
+
+    def _write_down_events(self, seat: str) -> None:
+        untold = self._untold(seat)
+        self._log[seat] += untold
+        self._told[seat] += len(untold)
+
+    # What a reply leads to.
+
+    def _words_for_others(self, reply: Any, public: str) -> str | None:
+        if self.share == "move":
+            return None
+        return public if self.share == "public" or not isinstance(reply, str) else clean(reply)
+
+    def _commit(self, seat: str, move: Any, words: str | None) -> None:
+        self._write_down(seat)
+        self._committed[seat] = move
+        self._attempt = 0
+        self._turn += 1
+        if words is not None:
+            self._shared.append(Said(seat, words))
+        if len(self._committed) < len(self.game.to_move(self._state)):
+            return
+        moves, self._committed = self._committed, {}
+        for said in self._shared:
+            for other in self.possible_agents:
+                if other != said.seat:
+                    self._write_down_events(other)
+                    self._log[other].append(said)
+        self._shared = []
+        self._advance(self.game.apply(self._state, moves))
+
+    def _advance(self, state: Any) -> None:
+        self._state = state
+        self._asked = dict.fromkeys(self.possible_agents, False)
+        returns = self.game.returns(state)
+        if self.game.is_over(state):
+            self._end("rules", returns)
+        else:
+            self._pay(returns)
+
+    def _refuse(self, seat: str, reply: Any, refusal: IllegalMove) -> None:
+        self._write_down(seat)
+        self._invalid[seat] += 1
+        self._turns.append(Turn(seat, reply, "refused", code=refusal.code))
+        left = self.retries + 1 - self._attempt
+        told = f"Refused ({refusal.code}): {refusal.message}"
+        if left > 0:
+            self._log[seat].append(f"{told} {left} more {'attempt' if left == 1 else 'attempts'}.")
+            return
+        self._log[seat].append(told)
+        view = self.game.view(self._state, seat)
+        if self.invalid_policy == "retry_random":
+            chance = Chance(self.seed).derive("in place of a refused reply", seat, self._turn)
+            move = self.game.parse(view, seat, self.game.sample_reply(view, seat, chance))
+        elif self.invalid_policy == "retry_noop":
+            move = self.game.noop(view, seat)
+        else:
+            move = None
+        if move is None:
+            self._forfeit(seat)
+        else:
+            self._log[seat].append(f"Played for you: {self.game.write(move)}")
+            self._turns[-1] = Turn(seat, reply, "replaced", code=refusal.code, move=self.game.write(move))
+            self._commit(seat, move, None)
+
+    def _forfeit(self, seat: str) -> None:
+        self._turns[-1] = Turn(seat, self._turns[-1].reply, "forfeit", code=self._turns[-1].code)
+        self._attempt = 0
+        self._turn += 1
+        state = self.game.forfeit(self._state, seat)
+        if state is not None:
+            self._committed, self._shared = {}, []  # a forfeit by rule replaces the round that was being committed
+            self._advance(state)
+            return
+        for other in self.possible_agents:
+            self._write_down_events(other)
+            self._log[other].append(f"{seat} gave no legal reply and forfeits the game.")
+        self._end("forfeit", self.game.forfeit_returns(self._state, seat))
+
+    def _pay(self, returns: dict[str, float]) -> None:
+        self.rewards = {agent: returns[agent] - self._paid[agent] for agent in self.agents}
+        self._paid = returns
+
+    def _end(self, outcome: str, returns: dict[str, float]) -> None:
+        self.outcome = outcome
+        self._committed, self._shared = {}, []
+        self._pay(returns)
+        flags = self.truncations if outcome == "limit" else self.terminations
+        for agent in self.agents:
+            flags[agent] = True
+
+    def _select_next(self) -> None:
+        self._texts: dict[str, str] = {}  # what seats read, rendered once between two steps
+        if self.outcome:
+            self.agent_selection = self.agents[0]
+        else:
+            seats = self.game.to_move(self._state)
+            self.agent_selection = next(seat for seat in seats if seat not in self._committed)
+        self.infos = {agent: self._info(agent) for agent in self.agents}
+
+    def _info(self, seat: str) -> dict[str, Any]:
+        if self.outcome:
+            facts = self.game.facts(self._state) if self.outcome == "rules" else {}
+            return {
+                "role": self.game.role_of(self._state, seat),
+                "facts": facts,
+                "outcome": self.outcome,
+                "invalid_count": self._invalid[seat],
+            }
+        if seat != self.agent_selection:
+            return {}
+        view = self.game.view(self._state, seat)
+        moves = self.game.legal_moves(view, seat)
+        texts = None if moves is None else [self.game.write(move) for move in moves]
+        if texts is None:
+            mask = [self.game.sample_reply(view, seat, Chance(self.seed).derive("sample", seat, self._turn, self._attempt))]
+        else:
+            mask = list(texts)
+        return {
+            "legal_moves": texts,
+            "action_mask": mask,
+            "role": self.game.role_of(view, seat),
+            "turn": self._turn,
+            "invalid_count": self._invalid[seat],
+        }
+
+
+def _text_observation() -> Any:
+    return Dict({"text": TextSpace(MAX_OBSERVATION_CHARS)})
+
+
+def _snake(name: str) -> str:
+    return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+def _options(env: GameEnv) -> dict[str, Any]:
+    parameters = inspect.signature(GameEnv.__init__).parameters
+    recorded = [name for name in parameters if name not in ("self", "game", "env_id", "render_mode", "max_env_steps")]
+    options = {name: getattr(env, name) for name in recorded}
+    return {name: value for name, value in options.items() if value != parameters[name].default}

@@ -1,0 +1,182 @@
+"""From a reply to a move: one grammar for all games, and one closed set of reasons to refuse.
+
+A move is `[verb arguments]` in the public part of a reply. The order of the steps matters and is the same for every game:
+type, length, cleaning, private reasoning removed, commands collected, one selected. Everything here is total: any string
+gives a result or an `IllegalMove`, in time linear in its length.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from lmgames.text import clean, quoted
+
+REFUSALS = {
+    "type": "the reply is not text",
+    "too_long": "the reply is longer than allowed",
+    "empty": "nothing public is left of the reply",
+    "no_command": "no command of this game was found",
+    "ambiguous": "two different commands in one reply",
+    "bad_args": "the command's arguments cannot be read",
+    "illegal_now": "the rules do not allow this move now",
+    "out_of_range": "a number is outside its range",
+    "insufficient": "something needed for the move is lacking",
+    "duplicate": "the move repeats what must not be repeated",
+    "reveals_word": "the words contain the speaker's secret word",
+}
+Select = Literal["unique", "last", "first"]
+Clip = Literal["head", "tail"]
+
+
+class IllegalMove(Exception):
+    """A refused reply. Its text is game text: the player reads it, so it says what would be legal.
+
+    Args:
+        code: one of `REFUSALS`.
+        message: what was wrong and what to write instead. Text of the player's inside it goes through `quoted`.
+    """
+
+    def __init__(self, code: str, message: str):
+        assert code in REFUSALS, f"{code!r} is not a refusal code"
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.code, self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command found in a reply: `verb` case-folded, `args` as written, stripped."""
+
+    verb: str
+    args: str = ""
+
+
+_THINK_TAG = re.compile(r"<(/?)(?:think|thinking|reasoning|scratchpad)>", re.IGNORECASE)
+# One level of nesting; the length bound keeps the search linear in the length of the reply.
+_BRACKET = re.compile(r"\[([^\[\]\n]{0,300})\]|\\boxed\{([^{}\[\]\n]{0,300})\}")
+_NUMBER_LIKE = re.compile(r"[-+.]?\d")
+_INTEGER = re.compile(r"[0-9]{1,4}")
+
+
+def public_text(
+    reply: Any, *, max_raw_chars: int = 20_000, max_public_chars: int = 2_000, clip: Clip | None = None
+) -> str:
+    """What others may read of a reply: cleaned, with private reasoning removed.
+
+    Paired `<think>` tags are cut out; an unclosed opener makes the rest private; a closer without an opener makes all before
+    it private, since chat templates often write the opener into the prompt.
+
+    Args:
+        reply: a str, or a dict {"private": str, "public": str} from an agent that has split them already.
+        max_raw_chars: longest reply, characters, before anything is removed.
+        max_public_chars: longest public text, characters.
+        clip: None refuses what is too long; "head" or "tail" keeps that end.
+
+    Raises:
+        IllegalMove: `type`, `too_long` or `empty`.
+    """
+    if isinstance(reply, dict) and isinstance(reply.get("public"), str) and set(reply) <= {"private", "public"}:
+        reply = reply["public"]
+    if not isinstance(reply, str):
+        raise IllegalMove("type", "Your reply must be text.")
+    text = clean(_capped(reply, max_raw_chars, clip, "Your reply"))
+    if "<" in text:
+        text = _without_reasoning(text)
+    text = _capped(text.strip(), max_public_chars, clip, "The public part of your reply")
+    if not text:
+        raise IllegalMove("empty", "Your reply has no public text; write your move after any reasoning.")
+    return text
+
+
+def _capped(text: str, limit: int, clip: Clip | None, what: str) -> str:
+    if len(text) <= limit:
+        return text
+    if clip is None:
+        raise IllegalMove("too_long", f"{what} has {len(text)} characters; at most {limit} are allowed.")
+    return text[:limit] if clip == "head" else text[-limit:]
+
+
+def _without_reasoning(text: str) -> str:
+    public: list[str] = []
+    depth, start = 0, 0
+    for tag in _THINK_TAG.finditer(text):
+        if not tag[1]:
+            if depth == 0:
+                public.append(text[start : tag.start()])
+            depth += 1
+        elif depth > 0:
+            depth -= 1
+        else:
+            public.clear()
+        start = tag.end()
+    if depth == 0:
+        public.append(text[start:])
+    return "".join(public)
+
+
+def find_commands(text: str, verbs: Collection[str] = (), *, numbers: bool = False) -> list[Command]:
+    r"""All commands of a game in a public text, in order.
+
+    `[verb ...]`, `[verb: ...]` and `\boxed{...}` count if the verb, case-folded, is one of `verbs`; with `numbers`, so does a
+    bracket that starts with a number (verb ""). Other brackets are text.
+    """
+    longest_first = _ordered(tuple(verbs))
+    found = []
+    for match in _BRACKET.finditer(text):
+        content = (match[1] if match[1] is not None else match[2]).strip()
+        if numbers and _NUMBER_LIKE.match(content):
+            found.append(Command("", content))
+            continue
+        folded = content.casefold()
+        for verb in longest_first:
+            if folded.startswith(verb) and not folded[len(verb) : len(verb) + 1].isalnum():
+                # casefold can lengthen a text (ß -> ss), but not a prefix that equals an ASCII verb
+                found.append(Command(verb, content[len(verb) :].lstrip(" \t:").rstrip()))
+                break
+    return found
+
+
+@lru_cache(maxsize=256)
+def _ordered(verbs: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(verbs, key=len, reverse=True))
+
+
+def extract_command(
+    text: str, verbs: Collection[str] = (), *, numbers: bool = False, select: Select = "unique", hint: str = ""
+) -> Command:
+    """The command that a public text gives.
+
+    Args:
+        text: from `public_text`.
+        verbs, numbers: as in `find_commands`.
+        select: "unique" refuses two different commands; "last" and "first" choose.
+        hint: what to write instead, for the message, e.g. "Write [check] or [bet]."
+
+    Raises:
+        IllegalMove: `no_command` or `ambiguous`.
+    """
+    found = find_commands(text, verbs, numbers=numbers)
+    if not found:
+        raise IllegalMove("no_command", f"No move was found in {quoted(text)}. {hint}".strip())
+    if select == "unique" and len({(command.verb, " ".join(command.args.split()).casefold()) for command in found}) > 1:
+        raise IllegalMove("ambiguous", f"Your reply has more than one move. Write exactly one. {hint}".strip())
+    return found[-1] if select == "last" else found[0]
+
+
+def parse_integer(args: str, low: int, high: int, *, what: str = "The number") -> int:
+    """An integer of one to four ASCII digits.
+
+    Raises:
+        IllegalMove: `bad_args` if it is anything else (signed, decimal, longer), `out_of_range` outside low..high.
+    """
+    if not _INTEGER.fullmatch(args.strip()):
+        raise IllegalMove("bad_args", f"{what} must be a whole number from {low} to {high}, not {quoted(args)}.")
+    value = int(args)
+    if not low <= value <= high:
+        raise IllegalMove("out_of_range", f"{what} must be from {low} to {high}, not {value}.")
+    return value

@@ -1,0 +1,84 @@
+"""From records to text: the one renderer of all games.
+
+A game answers with lines. A plain `str` is the moderator's; `Said` is a player's words. Only this module turns them into
+text, and it puts the speaker's label before every line of a player's words, so that no player can write a line that looks
+like the moderator's or another seat's.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Words of a player.
+
+    Args:
+        seat: who speaks; the label of each line.
+        words: what was said, untrusted; cleaned when rendered.
+    """
+
+    seat: str
+    words: str
+
+
+Line = str | Said
+
+# All of Unicode category Cf (bidi, zero-width, tags) and the controls; lone surrogates cannot be encoded at all.
+_FORMAT_CHARACTERS = re.compile(
+    "[\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f"
+    "\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0001\U000e0020-\U000e007f]"
+)
+_CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_ASCII_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
+_LINE_BREAK = re.compile("\r\n|[\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
+# What chat templates use to mark turns: <|im_start|>, <start_of_turn>, </s>, <<SYS>>, [INST]. A space breaks each of them.
+_TEMPLATE_ANGLE = re.compile(r"<(?=[|/<\w\u2581])")
+_TEMPLATE_BAR = re.compile(r"\|(?=>)")
+_TEMPLATE_BRACKET = re.compile(r"\[(?=/?[A-Z][A-Z_]{2,}\])")
+
+
+def clean(text: str) -> str:
+    """The text as games read it: NFKC, line breaks as newlines, no format characters, other controls as spaces.
+
+    Tab and newline stay. Compatibility forms fold, so a fullwidth digit is a digit and a fullwidth bracket a bracket.
+    """
+    if text.isascii():
+        if _ASCII_CONTROL.search(text):
+            text = _ASCII_CONTROL.sub(" ", _LINE_BREAK.sub("\n", text))
+        return text
+    text = unicodedata.normalize("NFKC", _LINE_BREAK.sub("\n", text))
+    text = _FORMAT_CHARACTERS.sub("", _LINE_BREAK.sub("\n", text))  # NFKC does not make new breaks today; Unicode grows
+    return _CONTROL_CHARACTERS.sub(" ", text)
+
+
+def defuse(words: str) -> str:
+    """Cleaned words in which no chat template finds one of its special tokens."""
+    words = clean(words)
+    if "<" in words or "|" in words:
+        words = _TEMPLATE_BAR.sub("| ", _TEMPLATE_ANGLE.sub("< ", words))
+    if "[" in words:
+        words = _TEMPLATE_BRACKET.sub("[ ", words)
+    return words
+
+
+def quoted(text: str, limit: int = 60) -> str:
+    """A player's text inside a message of ours: on one line, in double quotes, at most `limit` characters of it."""
+    words = defuse(text[: 4 * limit])  # cleaning only shortens or folds; four times the limit is enough to fill it
+    return json.dumps(words if len(words) <= limit else words[:limit] + "...", ensure_ascii=False)
+
+
+def render(lines: Iterable[Line]) -> str:
+    """The text a seat reads: the moderator's lines as they are, each line of a player's words behind `seat> `."""
+    parts: list[str] = []
+    for line in lines:
+        if isinstance(line, str):
+            parts.append(line)
+        else:
+            label = f"{line.seat}> "
+            parts.extend(label + words for words in defuse(line.words).split("\n"))
+    return "\n".join(parts)
