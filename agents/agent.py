@@ -19,9 +19,11 @@ class Reply:
         prompt_ids: the tokens the model was given; () for agents that are no models.
         reply_ids: the tokens it sampled, exactly; never re-tokenised from `text`.
         logprobs: log-probability of each sampled token under the sampling distribution, nats.
-        finish_reason: "stop", "length", or "" for agents that are no models.
+        finish_reason: "stop", "length", or "" for agents that are no models; "error" if the agent failed to reply at all,
+            which ends the match as a failure and not as a refused move.
         policy_version: number of the weights that sampled it; None for agents that do not learn.
         usage: what it cost, e.g. {"completion_tokens": 12}.
+        error: why it failed to reply.
     """
 
     text: str
@@ -31,6 +33,7 @@ class Reply:
     finish_reason: str = ""
     policy_version: int | None = None
     usage: dict[str, float] = field(default_factory=dict)
+    error: Exception | None = None
 
 
 class Agent(ABC):
@@ -44,28 +47,53 @@ class Agent(ABC):
     spec: str = ""
     """The string that `make_agent` makes it from."""
 
-    def __init__(self) -> None:
-        self._waiting: list[tuple[Hashable, Observation]] = []
-
     @abstractmethod
     def act(self, observations: Sequence[Observation], /) -> Sequence[Reply]:
         """A reply to each observation, in their order."""
 
     def submit(self, key: Hashable, observation: Observation) -> None:
         """Hands over a request; its reply comes out of a later `poll` under `key`."""
-        self._waiting.append((key, observation))
+        self._requests().append((key, observation))
 
     def poll(self) -> list[tuple[Hashable, Reply]]:
-        """Replies that are ready, at least one if any request waits; [] only if none does."""
-        if not self._waiting:
+        """Replies that are ready, at least one if any request waits; [] only if none does.
+
+        Requests of which `act` raises come back as replies with finish_reason "error"; the others of their batch are asked
+        again without them.
+        """
+        waiting = list(self._requests())
+        self._requests().clear()
+        if not waiting:
             return []
-        waiting, self._waiting = self._waiting, []
-        replies = self.act([observation for _, observation in waiting])
+        replies = self._act_or_say_why([observation for _, observation in waiting])
         return [(key, reply) for (key, _), reply in zip(waiting, replies, strict=True)]
+
+    def _requests(self) -> list[tuple[Hashable, Observation]]:
+        # Made at first use, so that a subclass need not call `super().__init__`.
+        waiting: list[tuple[Hashable, Observation]] = vars(self).setdefault("_waiting", [])
+        return waiting
+
+    def _act_or_say_why(self, observations: list[Observation]) -> list[Reply]:
+        try:
+            replies = list(self.act(observations))
+            if len(replies) != len(observations):
+                raise ValueError(f"act was given {len(observations)} observations and returned {len(replies)} replies")
+            return replies
+        except Exception as error:
+            if len(observations) == 1:
+                return [Reply("", finish_reason="error", error=error)]
+            return [reply for observation in observations for reply in self._act_or_say_why([observation])]
+
+    def masses(self, observations: Sequence[Observation], /) -> list[dict[str, float]] | None:
+        """Probability of each reply that the agent may give to each observation; None where only playing tells.
+
+        They may sum to less than 1: the rest goes to replies that are not listed, such as illegal ones.
+        """
+        return None
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be equal for two agents to be the same player, of JSON types: kept with results."""
         return {"spec": self.spec}
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # most hold nothing
         """Frees what the agent holds."""

@@ -53,30 +53,46 @@ def _value(text: str) -> Any:
     return text
 
 
-def make_agent(spec: str) -> Agent:
+def make_agent(spec: str, game: str | None = None) -> Agent:
     """The agent that a spec names.
+
+    Args:
+        spec: see the top of this file.
+        game: `Game.name` of what it is going to play, if known, so that a player that the game lacks is refused here.
 
     Raises:
         ValueError: for an unknown name or option, with the nearest one.
     """
     name, target, options = parse_spec(spec)
     if name in KINDS:
-        module, _, attribute = KINDS[name].partition(":")
-        factory = getattr(importlib.import_module(module), attribute)
-        arguments = ([] if target is None else [target], options)
-    elif name in all_names():
-        if target is not None:
-            raise ValueError(f"agent spec {spec!r}: {name!r} takes options such as key=value, not {target!r}")
-        factory, arguments = ReferenceAgent, ([name], options)
-    else:
+        agent = _made(spec, KINDS[name], target, options)
+    elif name not in all_names():
         raise ValueError(f"no agent {name!r}{nearest(name, all_names() | set(KINDS))}")
-    try:
-        if factory is not ReferenceAgent:
-            inspect.signature(factory).bind(*arguments[0], **options)
-    except TypeError as error:
-        raise ValueError(f"agent spec {spec!r}: {error}") from None
-    agent: Agent = factory(*arguments[0], **options)
+    elif target is not None:
+        raise ValueError(f"agent spec {spec!r}: {name!r} takes options such as key=value, not {target!r}")
+    else:
+        agent = ReferenceAgent(name, **options)
     agent.spec = spec.strip()
+    if game is not None:
+        check_plays(agent, game)
+    return agent
+
+
+def _made(spec: str, entry: str, target: str | None, options: dict[str, Any]) -> Agent:
+    """The agent of a kind: `entry` is "module:factory"."""
+    module, _, attribute = entry.partition(":")
+    factory = getattr(importlib.import_module(module), attribute)
+    parameters = inspect.signature(factory).parameters.values()
+    known = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    for option in options:
+        if option not in known:
+            raise ValueError(f"agent spec {spec!r} has no option {option!r}{nearest(option, known)}")
+    takes_target = any(parameter.kind is parameter.POSITIONAL_OR_KEYWORD for parameter in parameters)
+    if takes_target != (target is not None):
+        name = spec.partition(":")[0].strip()
+        wanted = f"needs a target: {name}:NAME" if takes_target else f"takes no target, but was given {target!r}"
+        raise ValueError(f"agent spec {spec!r} {wanted}")
+    agent: Agent = factory(*([] if target is None else [target]), **options)
     return agent
 
 

@@ -13,7 +13,13 @@ __all__ = ["GENERIC", "MODULES", "ReferenceAgent", "MixedPlayer", "ReferencePlay
 
 GENERIC: dict[str, Callable[..., ReferencePlayer]] = {"random": Random, "first": First}
 MODULES: dict[str, str] = {
+    "TicTacToe": "agents.reference.tic_tac_toe",
     "KuhnPoker": "agents.reference.kuhn_poker",
+    "Debate": "agents.reference.debate",
+    "AdversarialTaboo": "agents.reference.adversarial_taboo",
+    "DealOrNoDeal": "agents.reference.deal_or_no_deal",
+    "SimpleNegotiation": "agents.reference.simple_negotiation",
+    "WhoIsTheSpy": "agents.reference.who_is_the_spy",
 }
 """Name of the game -> module whose `PLAYERS` maps a name to the class of a player."""
 
@@ -61,4 +67,17 @@ class ReferenceAgent(Agent):
         return self._players[game_name]
 
     def act(self, observations: Sequence[Observation], /) -> list[Reply]:
-        return [Reply(self.player(observation.game.name).reply(observation)) for observation in observations]
+        return [Reply(self.player(_name(observation)).reply(observation)) for observation in observations]
+
+    def masses(self, observations: Sequence[Observation], /) -> list[dict[str, float]] | None:
+        masses = []
+        for observation in observations:
+            player = self.player(_name(observation))
+            if not isinstance(player, MixedPlayer):
+                return None
+            masses.append(dict(player.mix(observation)))
+        return masses
+
+
+def _name(observation: Observation) -> str:
+    return observation.game.name if observation.game is not None else observation.env_id

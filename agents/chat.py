@@ -1,0 +1,108 @@
+"""From observation text to prompt tokens, and from sampled tokens to reply text.
+
+The whole observation is one user message. It only grows during an episode, and all that a player may know is in it, so the
+prompt is a function of the text alone: equal observations give equal prompts, and engines share their computation.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+PROMPT_VERSION = 1  # raised by any change of the messages or of PLAIN
+PLAIN = "{system}{text}\nReply:"
+"""For base models, whose tokenizer has no chat template."""
+CACHED_PROMPTS = 50_000
+
+_OPENS_THINKING = re.compile(r"<(think|thinking|reasoning|scratchpad)>\s*\Z", re.IGNORECASE)
+_CLOSES_THINKING = re.compile(r"</(?:think|thinking|reasoning|scratchpad)>", re.IGNORECASE)
+_THINK_TAG = re.compile(r"\s*</?(?:think|thinking|reasoning|scratchpad)>\s*", re.IGNORECASE)
+
+
+class Chat:
+    """How one model is spoken to.
+
+    Args:
+        tokenizer: with a chat template, or the plain form above is used.
+        system: a message before the observation; None for none.
+        thinking: handed to the template as `enable_thinking`; None leaves the template's own default.
+    """
+
+    def __init__(self, tokenizer: Any, *, system: str | None = None, thinking: bool | None = None):
+        self.tokenizer = tokenizer
+        self.system = system
+        self.thinking = thinking
+        self.has_template = bool(getattr(tokenizer, "chat_template", None))
+        self._prompts: dict[str, tuple[int, ...]] = {}
+        self._texts: dict[tuple[int, ...], str] = {}
+        self._silent = _silent_ids(tokenizer)
+        self.opens_thinking = bool(_OPENS_THINKING.search(self.render("")))
+        """Whether the prompt ends inside the model's reasoning, so that replies begin in it."""
+
+    def messages(self, text: str) -> list[dict[str, str]]:
+        system = [] if self.system is None else [{"role": "system", "content": self.system}]
+        return [*system, {"role": "user", "content": text}]
+
+    def render(self, text: str) -> str:
+        """The prompt as a string."""
+        if not self.has_template:
+            return PLAIN.format(system="" if self.system is None else self.system + "\n", text=text)
+        options = {} if self.thinking is None else {"enable_thinking": self.thinking}
+        rendered: str = self.tokenizer.apply_chat_template(
+            self.messages(text), tokenize=False, add_generation_prompt=True, **options
+        )
+        return rendered
+
+    def prompt_ids(self, text: str) -> tuple[int, ...]:
+        """The prompt of an observation text."""
+        ids = self._prompts.get(text)
+        if ids is None:
+            if len(self._prompts) >= CACHED_PROMPTS:
+                self._prompts.clear()
+            ids = self._prompts[text] = self._encode(self.render(text))
+        return ids
+
+    def reply_ids(self, text: str) -> tuple[int, ...]:
+        """The tokens of a reply that says `text` and ends, as a model would be taught or scored to say it."""
+        ids = tuple(self.tokenizer.encode(text, add_special_tokens=False))
+        eos = getattr(self.tokenizer, "eos_token_id", None)
+        return ids if eos is None else (*ids, eos)
+
+    def _encode(self, rendered: str) -> tuple[int, ...]:
+        # A chat template writes its special tokens itself; a plain prompt gets those that the tokenizer begins texts with.
+        ids = list(self.tokenizer.encode(rendered, add_special_tokens=not self.has_template))
+        eos = getattr(self.tokenizer, "eos_token_id", None)
+        if not self.has_template and len(ids) > 1 and ids[-1] == eos:
+            ids.pop()
+        return tuple(ids)
+
+    def reply_text(self, ids: Sequence[int]) -> str:
+        """What the model said, without special tokens but with its reasoning tags: by them others know what is private.
+
+        Where the prompt opens the reasoning, the reply carries the closing tag alone, and all before that is private. If the
+        model never closed it, all of the reply is reasoning, and the opening tag is put before it to say so.
+        """
+        key = tuple(ids)
+        text = self._texts.get(key)
+        if text is None:
+            if len(self._texts) >= CACHED_PROMPTS:
+                self._texts.clear()
+            spoken = [token for token in key if token not in self._silent]
+            text = self.tokenizer.decode(spoken, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+            if self.opens_thinking and not _CLOSES_THINKING.search(text):
+                text = "<think>" + text
+            self._texts[key] = text
+        return text
+
+    def fingerprint(self) -> str:
+        """Hash of all that turns an observation into a prompt, but the tokenizer's vocabulary."""
+        template = self.tokenizer.chat_template if self.has_template else PLAIN
+        what = [PROMPT_VERSION, template, self.system, self.thinking]
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+
+
+def _silent_ids(tokenizer: Any) -> frozenset[int]:
+    """Special tokens that are no part of the text; some tokenizers count reasoning tags among theirs."""
+    special = getattr(tokenizer, "all_special_ids", ())
+    return frozenset(token for token in special if not _THINK_TAG.fullmatch(str(tokenizer.decode([token]))))

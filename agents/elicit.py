@@ -1,0 +1,69 @@
+"""The policy of an agent in a small game as a table, read off without playing, e.g. to compute its exploitability."""
+
+from dataclasses import dataclass
+
+from agents.agent import Agent
+from lmgames import solve
+from lmgames.observation import Observation
+from lmgames.parsing import IllegalMove, public_text
+
+
+@dataclass(frozen=True)
+class Elicited:
+    """An agent's policy.
+
+    Args:
+        policy: probability of each legal move at every information set, renormalised over the legal ones.
+        illegal_mass: what the agent gives to anything else, mean over the information sets.
+    """
+
+    policy: dict[solve.Key, dict[str, float]]
+    illegal_mass: float
+
+
+def policy_of_agent(agent: Agent, env_id: str, **options: object) -> Elicited | None:
+    """The policy of an agent at every information set of a game (12 prompts in Kuhn Poker), None if it cannot be known.
+
+    Args:
+        agent: with `Agent.masses`.
+        env_id: registered ID of a game whose tree can be searched.
+        options: of the game and of its environment: they decide what the agent reads.
+
+    Raises:
+        ValueError: if the agent gives no probability to any legal move of an information set.
+    """
+    asked = solve.observations_of_information_sets(env_id, **options)
+    masses = agent.masses([observation for _, observation in asked])
+    if masses is None:
+        return None
+    legal = [_legal(observation, mass) for (_, observation), mass in zip(asked, masses, strict=True)]
+    policy: dict[solve.Key, dict[str, float]] = {}
+    for (key, observation), mix in zip(asked, legal, strict=True):
+        total = sum(mix.values())
+        if total <= 0:
+            raise ValueError(
+                f"{agent.spec or type(agent).__name__} gives no legal move any probability at {observation.text!r}"
+            )
+        policy[key] = {move: mass / total for move, mass in mix.items()}
+    return Elicited(policy, 1.0 - sum(sum(mix.values()) for mix in legal) / len(legal))
+
+
+def _legal(observation: Observation, masses: dict[str, float]) -> dict[str, float]:
+    mix = dict.fromkeys(observation.legal_moves or (), 0.0)
+    for reply, mass in masses.items():
+        if mass > 0:
+            move = _move(observation, reply)
+            if move is not None:
+                mix[move] += mass
+    return mix
+
+
+def _move(observation: Observation, reply: str) -> str | None:
+    if reply in (observation.legal_moves or ()):
+        return reply
+    game = observation.game
+    try:
+        move: str = game.write(game.parse(observation.view, observation.seat, public_text(reply)))
+    except IllegalMove:
+        return None
+    return move

@@ -1,0 +1,115 @@
+"""A language model in a seat."""
+
+import math
+from collections.abc import Hashable, Sequence
+from typing import Any, cast
+
+from agents.agent import Agent, Observation, Reply
+from agents.chat import Chat
+from agents.models.model import Completion, Model, Request, Sampling
+
+
+class ModelAgent(Agent):
+    """Plays with a model: the observation's text is the prompt, what it samples is the reply.
+
+    Several agents may share a model, e.g. with different temperatures. A reply carries the tokens and log-probabilities
+    exactly as they were sampled, and the number of the weights that sampled them.
+
+    Args:
+        model: any engine.
+        sampling: how replies are drawn; its draws follow from `Observation.seed`.
+        system: a message put before every observation.
+        thinking: handed to the chat template as `enable_thinking`; None leaves the template's default.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        sampling: Sampling | None = None,
+        system: str | None = None,
+        thinking: bool | None = None,
+    ):
+        self.model = model
+        self.sampling = sampling or Sampling()
+        self.chat = Chat(model.tokenizer, system=system, thinking=thinking)
+        self._asked = 0  # requests whose reply has not come out of `poll`
+        self._arrived: list[tuple[Hashable, Reply]] = []
+
+    def act(self, observations: Sequence[Observation], /) -> list[Reply]:
+        """A reply to each observation.
+
+        Raises:
+            RuntimeError: if requests wait that were submitted to the model otherwise.
+        """
+        requests = [self._request(number, observation) for number, observation in enumerate(observations)]
+        return [self._reply(completion) for completion in self.model.generate(requests)]
+
+    def submit(self, key: Hashable, observation: Observation) -> None:
+        self.model.submit(self._request((self, key), observation))
+        self._asked += 1
+
+    def poll(self) -> list[tuple[Hashable, Reply]]:
+        while self._asked and not self._arrived:
+            try:
+                completions = self.model.poll()
+            except Exception:
+                self._asked = 0
+                raise
+            if not completions:
+                lost, self._asked = self._asked, 0
+                raise RuntimeError(f"the model lost {lost} requests")
+            for completion in completions:
+                agent, key = cast(tuple[ModelAgent, Hashable], completion.key)  # this agent, or one that shares the model
+                agent._arrived.append((key, agent._reply(completion)))
+        arrived, self._arrived = self._arrived, []
+        self._asked -= len(arrived)
+        return arrived
+
+    def masses(self, observations: Sequence[Observation], /) -> list[dict[str, float]] | None:
+        """Of each legal move, the probability of its canonical text followed by the end token.
+
+        None where words are free, or the sampling is greedy or truncated, so that scores do not tell.
+        """
+        if self.sampling.temperature == 0 or self.sampling.top_p < 1 or self.sampling.top_k:
+            return None
+        if any(observation.legal_moves is None for observation in observations):
+            return None
+        asked = [(number, move) for number, seen in enumerate(observations) for move in seen.legal_moves or ()]
+        logprobs = self.model.score(
+            [self.chat.prompt_ids(observations[number].text) for number, _ in asked],
+            [self.chat.reply_ids(move) for _, move in asked],
+            self.sampling.temperature,
+        )
+        masses: list[dict[str, float]] = [{} for _ in observations]
+        for (number, move), of_tokens in zip(asked, logprobs, strict=True):
+            masses[number][move] = math.exp(sum(of_tokens))
+        return masses
+
+    def _request(self, key: Hashable, observation: Observation) -> Request:
+        return Request(key, self.chat.prompt_ids(observation.text), self.sampling, observation.seed)
+
+    def _reply(self, completion: Completion) -> Reply:
+        failed = completion.finish_reason == "error"
+        return Reply(
+            text="" if failed else self.chat.reply_text(completion.ids),
+            prompt_ids=completion.prompt_ids,
+            reply_ids=completion.ids,
+            logprobs=completion.logprobs,
+            finish_reason=completion.finish_reason,
+            policy_version=completion.version,
+            usage={"prompt_tokens": len(completion.prompt_ids), "completion_tokens": len(completion.ids)},
+            error=RuntimeError(completion.error or "the engine failed") if failed else None,
+        )
+
+    def fingerprint(self) -> dict[str, Any]:
+        sampling = self.sampling
+        return {
+            **super().fingerprint(),
+            **self.model.fingerprint(),
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "max_tokens": sampling.max_tokens,
+            "prompt": self.chat.fingerprint(),
+        }

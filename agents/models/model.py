@@ -1,0 +1,143 @@
+"""What a language model is to this package: token ids in, token ids and their log-probabilities out.
+
+Text never crosses this line, so what was sampled is what is trained on. Requests are independent: each finishes when it
+finishes, whatever else runs beside it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+FinishReason = Literal["stop", "length", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn.
+
+    Args:
+        temperature: logits are divided by it; 0 takes the most likely token.
+        top_p: the most likely tokens up to this mass, 0 < top_p <= 1; 1 is off.
+        top_k: the most likely `top_k` tokens; 0 is off.
+        max_tokens: longest reply, tokens.
+        stop_token_ids: tokens that end a reply, beside the model's own end-of-sequence tokens.
+
+    Training wants top_p=1 and top_k=0: a truncated distribution is not the one that the trainer computes.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    max_tokens: int = 32
+    stop_token_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0:
+            raise ValueError(f"temperature={self.temperature!r} must be at least 0")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p={self.top_p!r} must be above 0 and at most 1")
+        if self.top_k < 0:
+            raise ValueError(f"top_k={self.top_k!r} must be at least 0; 0 is off")
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens={self.max_tokens!r} must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One reply wanted.
+
+    Args:
+        key: names the completion; any hashable value.
+        prompt_ids: at least one token.
+        sampling: how to draw.
+        seed: fixes the draws, so that the reply does not depend on what runs beside it.
+    """
+
+    key: Hashable
+    prompt_ids: tuple[int, ...]
+    sampling: Sampling = Sampling()
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One reply.
+
+    Args:
+        key, prompt_ids: of the request.
+        ids: what was sampled, exactly; ends with an end-of-sequence or stop token only if that was sampled.
+        logprobs: of each sampled token under the distribution it was drawn from (after temperature, top_k and top_p), nats.
+        finish_reason: "stop" by an end-of-sequence or stop token, "length" by max_tokens, "error" if the engine failed.
+        version: number of the weights that sampled it; of the first token, if they were changed during it.
+        error: what failed.
+    """
+
+    key: Hashable
+    prompt_ids: tuple[int, ...]
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: FinishReason
+    version: int = 0
+    error: str = ""
+
+
+class Model(ABC):
+    """A language model behind some engine.
+
+    Attributes:
+        tokenizer: `encode`, `decode` and a chat template, as in transformers.
+        version: number of the weights, set by whoever changes them.
+    """
+
+    tokenizer: Any
+    version: int = 0
+
+    @abstractmethod
+    def submit(self, request: Request) -> None:
+        """Hands over a request; its completion comes out of a later `poll`.
+
+        Raises:
+            ValueError: if the prompt is empty or, with `max_tokens`, longer than the context.
+        """
+
+    @abstractmethod
+    def poll(self) -> list[Completion]:
+        """Works until at least one request is done and returns all that are; [] only if none waits."""
+
+    @property
+    @abstractmethod
+    def waiting(self) -> int:
+        """Requests handed over whose completion has not been returned."""
+
+    @abstractmethod
+    def score(
+        self, prompts: Sequence[Sequence[int]], replies: Sequence[Sequence[int]], temperature: float = 1.0
+    ) -> list[list[float]]:
+        """Log-probability of each reply token after its prompt and the reply before it (teacher forcing), nats.
+
+        `temperature` divides the logits; nothing is truncated.
+        """
+
+    def generate(self, requests: Iterable[Request]) -> list[Completion]:
+        """Completions in the order of the requests.
+
+        Raises:
+            RuntimeError: if other requests wait; their completions would be lost.
+        """
+        if self.waiting:
+            raise RuntimeError(f"generate: {self.waiting} submitted requests wait; poll them first")
+        requests = list(requests)
+        for number, request in enumerate(requests):
+            self.submit(replace(request, key=number))
+        done: dict[Hashable, Completion] = {}
+        while len(done) < len(requests):
+            done.update((completion.key, completion) for completion in self.poll())
+        return [replace(done[number], key=request.key) for number, request in enumerate(requests)]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be equal for two models to give the same replies, of JSON types."""
+        return {}
+
+    def close(self) -> None:  # noqa: B027  # most hold nothing
+        """Frees what the model holds."""

@@ -1,0 +1,246 @@
+"""The loop end to end: what it learns, that it goes on where it stopped, that its files are whole."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from agents.play import play
+from agents.specs import make_agent
+from lmgames import solve
+from lmgames.registry import make_game
+from training.advantages import BASELINES
+from training.checkpoint import load_latest, read_metrics
+from training.config import load_config
+from training.evaluate import AveragePolicy, own_reach, play_against
+from training.rollout import collect, matches, rows
+from training.train import new_run, train
+
+SMALL = {
+    "hidden_size": 32,
+    "layers": 1,
+    "warmup_steps": 6,
+    "warmup_games": 30,
+    "games_per_step": 24,
+    "group_size": 4,
+    "steps": 4,
+    "eval_every": 2,
+    "save_every": 2,
+    "play_every": 4,
+    "play_games": 5,
+}
+
+
+class Quiet:
+    """A display that only remembers."""
+
+    def __init__(self):
+        self.lines = []
+
+    def warm_up(self, step, total, loss):
+        pass
+
+    def step(self, line, total):
+        self.lines.append(line)
+
+
+@pytest.fixture
+def small_run(tmp_path):
+    return new_run(load_config("kuhn_tiny", SMALL), tmp_path)
+
+
+def test_deals_are_stratified_and_shared_by_a_group():
+    config = load_config("kuhn_tiny", {**SMALL, "games_per_step": 30, "group_size": 5})
+    scheduled = list(matches(config, 3, {}))
+    by_group = {}
+    for match in scheduled:
+        by_group.setdefault(match.tag, []).append(match)
+    assert [len(group) for group in by_group.values()] == [5] * 6
+    deals = [json.dumps(group[0].instance) for group in by_group.values()]
+    assert len(set(deals)) == 6, "six groups see the six deals of Kuhn Poker"
+    assert all(
+        json.dumps(match.instance) == deal for group, deal in zip(by_group.values(), deals, strict=True) for match in group
+    )
+    assert len({match.seed for match in scheduled}) == 30, "players draw differently in each game"
+
+
+def test_steps_have_different_games():
+    config = load_config("kuhn_tiny", SMALL)
+    assert {match.seed for match in matches(config, 0, {})}.isdisjoint(match.seed for match in matches(config, 1, {}))
+
+
+def test_every_seat_gives_a_trajectory_with_its_own_return(small_run):
+    agents = dict.fromkeys(("player_0", "player_1"), small_run.agent)
+    played = collect(small_run.config, 0, agents)
+    assert len(played) == 48
+    for first, second in zip(played[::2], played[1::2], strict=True):
+        assert (first.outcome.role, second.outcome.role) == ("first", "second")
+        assert first.outcome.return_ == -second.outcome.return_
+        for trajectory in (first, second):
+            assert all(step.seat == trajectory.seat for step in trajectory.steps)
+            if trajectory.steps:
+                assert sum(step.reward for step in trajectory.steps) == trajectory.outcome.return_
+
+
+def test_rows_are_the_sampled_tokens(small_run):
+    played = collect(small_run.config, 0, dict.fromkeys(("player_0", "player_1"), small_run.agent))
+    made = rows(played, BASELINES["none"](), small_run.config)
+    for row in made:
+        (logprobs,) = small_run.agent.model.score([row.prompt_ids], [row.reply_ids])
+        assert row.logprobs == pytest.approx(logprobs, abs=1e-4)
+
+
+def test_a_forfeited_game_teaches_only_what_was_refused(small_run):
+    """Before its warm start the model says rubbish: every game is decided by a forfeit."""
+    played = collect(small_run.config, 0, dict.fromkeys(("player_0", "player_1"), small_run.agent))
+    spoiled = [trajectory for trajectory in played if not trajectory.decided_by_rules]
+    assert len(spoiled) > 40
+    made = rows(spoiled, BASELINES["seed_role_loo"](), small_run.config)
+    refused = sum(step.turn.status != "ok" for trajectory in spoiled for step in trajectory.steps)
+    assert len(made) == refused
+    assert {row.advantage for row in made} == {-small_run.config.invalid_penalty}
+
+
+def test_average_policy_is_weighed_by_own_reach():
+    """Half the time always check then fold, half always check then call: facing a bet after a check it is half and half.
+    A third policy that never checks does not count there."""
+    game = make_game("KuhnPoker-v0")
+
+    def pure(opening, facing_a_bet):
+        return {
+            key: {move: float(move == (opening if "[check]" in moves else facing_a_bet)) for move in moves}
+            for key, moves in solve.information_sets(game).items()
+        }
+
+    average = AveragePolicy()
+    for policy in (pure("[check]", "[fold]"), pure("[check]", "[call]"), pure("[bet]", "[call]")):
+        average.add(game, policy)
+    key = next(key for key, moves in solve.information_sets(game).items() if key[0] == "player_0" and "[call]" in moves)
+    assert own_reach(game, pure("[bet]", "[call]"))[key] == 0
+    assert average.policy()[key] == pytest.approx({"[call]": 0.5, "[fold]": 0.5})
+    again = AveragePolicy()
+    again.load_state_dict(average.state_dict())
+    assert again.policy() == average.policy()
+
+
+def weights(folder):
+    return load_latest(folder)[1]["learner"]
+
+
+def same(one, other):
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+@pytest.mark.parametrize("baseline", ["seed_role_loo", "role_ema"])
+def test_four_steps_are_two_and_two(tmp_path, baseline):
+    settings = {**SMALL, "baseline": baseline}
+    train(load_config("kuhn_tiny", settings), tmp_path / "whole", Quiet())
+    config = load_config("kuhn_tiny", settings)
+    with pytest.raises(StoppedError):
+        train(config, tmp_path / "cut", StopsAfter(3))  # the checkpoint is of step 2: step 3 is done again
+    assert load_latest(tmp_path / "cut")[0] == 2
+    train(config, tmp_path / "cut", Quiet())
+    assert same(load_latest(tmp_path / "whole")[1], load_latest(tmp_path / "cut")[1])
+    plain = [
+        [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(tmp_path / run / "metrics.jsonl")]
+        for run in ("whole", "cut")
+    ]
+    assert plain[0] == plain[1]
+
+
+class StoppedError(Exception):
+    pass
+
+
+class StopsAfter(Quiet):
+    """Ends the run in the middle."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.last = step
+
+    def step(self, line, total):
+        if line["step"] == self.last:
+            raise StoppedError
+
+
+def test_kill_9_loses_at_most_a_step(tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "training", "kuhn_tiny", "--run", str(run), "--save_every", "1", "--steps", "100000"]
+    command += [f"--{name}={value}" for name, value in SMALL.items() if name not in ("steps", "save_every")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    try:
+        wait_for(lambda: len(read_metrics(run / "metrics.jsonl")) > 4, process)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    steps = [line["step"] for line in read_metrics(run / "metrics.jsonl")]
+    saved, state = load_latest(run)
+    assert steps == list(range(len(steps)))
+    assert steps[-1] - saved in (0, 1)
+    assert state["learner"]["step_number"] == saved
+
+
+def wait_for(condition, process, seconds=120):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the run ended by itself"
+        assert time.monotonic() < until, "the run does not get on"
+        time.sleep(0.05)
+
+
+def test_the_kept_model_plays_as_an_agent(tmp_path):
+    train(load_config("kuhn_tiny", SMALL), tmp_path, Quiet())
+    for name in ("start", "model"):
+        episodes = play(
+            "KuhnPoker-v0", [make_agent(f"hf:{tmp_path / name}"), "random"], episodes=4, options={"show_rules": False}
+        )
+        assert all(episode.record.outcome for episode in episodes)
+
+
+def test_evaluation_plays_both_seats_on_fixed_deals():
+    """Honest against uniform, exact: +1/12 in the first seat, +1/6 in the second."""
+    config = load_config("kuhn_tiny", {**SMALL, "play_games": 2000})
+    found = play_against(make_agent("honest"), make_agent("random"), config)
+    assert found == play_against(make_agent("honest"), make_agent("random"), config)
+    for role, exact in (("first", 1 / 12), ("second", 1 / 6)):
+        assert abs(found[role]["mean"] - exact) < 4 * found[role]["standard_error"]
+        assert found[role]["won"] + found[role]["drawn"] + found[role]["lost"] == pytest.approx(1)
+
+
+def test_metrics_of_a_run(tmp_path):
+    train(load_config("kuhn_tiny", SMALL), tmp_path, Quiet())
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [0, 1, 2, 3, 4]
+    assert [("nash_conv" in line) for line in lines] == [True, False, True, False, True]
+    assert [("against" in line) for line in lines] == [True, False, False, False, True]
+    assert set(lines[4]["against"]) == {"random", "honest", "nash"}
+    assert set(lines[4]["against"]["nash"]) == {"first", "second"}
+    assert {"loss", "kl", "entropy", "grad_norm", "invalid_rate", "variance_share", "seconds"} <= set(lines[1])
+
+
+def test_another_configuration_is_refused(tmp_path):
+    train(load_config("kuhn_tiny", {**SMALL, "steps": 1}), tmp_path, Quiet())
+    with pytest.raises(ValueError, match="run with other settings"):
+        train(load_config("kuhn_tiny", {**SMALL, "steps": 2}), tmp_path, Quiet())
+
+
+def test_three_seeds_are_three_runs(tmp_path):
+    finals = []
+    for seed in range(3):
+        train(load_config("kuhn_tiny", {**SMALL, "steps": 1, "seed": seed}), tmp_path / str(seed), Quiet())
+        finals.append(weights(tmp_path / str(seed))["model"]["model.norm.weight"])
+    assert not torch.equal(finals[0], finals[1])
+    assert not torch.equal(finals[1], finals[2])

@@ -1,0 +1,96 @@
+import pytest
+
+from training.config import load_config
+from training.samples import Row
+from training.tiny import make_model, make_tokenizer
+from training.train import new_run
+from training.warmup import RECALL, random_play, recall_items, warm_up
+
+OPTIONS = {"show_rules": False}
+
+
+def test_random_play_is_legal_and_covers_the_game():
+    turns = random_play("KuhnPoker-v0", OPTIONS, 200, seed=0)
+    assert {turn.replies for turn in turns} == {("[check]", "[bet]"), ("[call]", "[fold]")}
+    assert len({turn.text for turn in turns}) == 12  # the information sets of Kuhn Poker
+    assert turns == random_play("KuhnPoker-v0", OPTIONS, 200, seed=0)
+    assert turns != random_play("KuhnPoker-v0", OPTIONS, 200, seed=1)
+
+
+def test_recall_asks_where_texts_differ():
+    texts = ["Your card: Q.\nPot: 2", "Your card: K.\nPot: 2", "Your card: K.\nPot: 3"]
+    assert recall_items(texts) == [
+        [("card", "Q."), ("Pot", "2")],
+        [("card", "K."), ("Pot", "2")],
+        [("card", "K."), ("Pot", "3")],
+    ]
+
+
+def test_recall_never_asks_what_is_the_same_everywhere_or_ambiguous():
+    assert recall_items(["always here", "always here"]) == [[], []]
+    assert recall_items(["cell 1\ncell 2", "cell 3\ncell 4"]) == [[], []]  # which cell?
+
+
+def test_the_card_is_asked_in_kuhn_poker():
+    turns = random_play("KuhnPoker-v0", OPTIONS, 100, seed=0)
+    for turn, items in zip(turns, recall_items([turn.text for turn in turns]), strict=True):
+        card = turn.text.split("Your card: ")[1][:2]
+        assert ("card", card) in items
+
+
+def test_tokens_of_moves_and_round_trip():
+    tokenizer = make_tokenizer(["Legal moves: [check] [bet]"] * 5, vocab_size=320)
+    assert len(tokenizer.encode("[check]")) == 1
+    assert len(tokenizer.encode(" [bet]")) == 2  # a space, then the same token as without it
+    for text in ("[bet]", "naïve ♠ text\n\twith <|end|>tags", "日本"):
+        assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
+
+
+def test_seeds_give_different_weights_and_leave_the_global_generator():
+    import torch
+
+    tokenizer = make_tokenizer(["a b"], vocab_size=300)
+    before = torch.random.get_rng_state()
+    one, two, again = (make_model(tokenizer, hidden_size=32, layers=1, seed=seed) for seed in (0, 1, 0))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    weight = "model.layers.0.mlp.up_proj.weight"
+    assert not torch.equal(one.state_dict()[weight], two.state_dict()[weight])
+    assert torch.equal(one.state_dict()[weight], again.state_dict()[weight])
+
+
+@pytest.fixture(scope="module")
+def warmed(tmp_path_factory):
+    config = load_config("kuhn_tiny", {"warmup_steps": 100, "seed": 3})
+    run = new_run(config, tmp_path_factory.mktemp("run"))
+    losses = []
+    warm_up(
+        run.learner.model, config, run.agent.chat.prompt_ids, run.agent.chat.reply_ids, lambda _, loss: losses.append(loss)
+    )
+    return run, losses
+
+
+def test_the_warm_start_plays_legally(warmed):
+    from agents.elicit import policy_of_agent
+
+    run, _ = warmed
+    elicited = policy_of_agent(run.agent, run.config.game, **run.config.env_options)
+    assert elicited.illegal_mass < 0.05
+    # Not skilled: nothing in it says which moves are good.
+    for mix in elicited.policy.values():
+        assert min(mix.values()) > 0.2
+
+
+def test_the_warm_start_reads_its_card(warmed):
+    run, _ = warmed
+    turns = random_play(run.config.game, run.config.env_options, 30, seed=99)
+    right = 0
+    for turn in turns:
+        prompt = run.agent.chat.prompt_ids(turn.text + RECALL + "card")
+        scores = run.agent.model.score([prompt] * 3, [run.agent.chat.reply_ids(card) for card in ("J.", "Q.", "K.")])
+        best = max(zip(map(sum, scores), ("J.", "Q.", "K."), strict=True))[1]
+        right += f"Your card: {best}" in turn.text
+    assert right / len(turns) > 0.95
+
+
+def test_rows_that_only_imitate_need_no_logprobs():
+    assert Row((1,), (2,)).logprobs == ()

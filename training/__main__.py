@@ -1,0 +1,69 @@
+"""python -m training RECIPE [--setting value ...] [--run FOLDER]; python -m training plot FOLDER ... --out PICTURE"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from training.config import load_config
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Trains, or draws; 2 for what the user can get wrong."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _plot(arguments[1:]) if arguments[:1] == ["plot"] else _train(arguments)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _train(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__, allow_abbrev=False)
+    parser.add_argument("recipe", help="TOML file, or the name of one in training/recipes/")
+    parser.add_argument("--run", type=Path, help="folder of the run, gone on with if it exists; default runs/RECIPE-seedN")
+    known, rest = parser.parse_known_args(arguments)
+    config = load_config(known.recipe, _overrides(rest))
+    run = known.run or Path("runs") / f"{Path(known.recipe).stem}-seed{config.seed}"
+
+    from training.display import RichDisplay
+    from training.train import train
+
+    with RichDisplay() as display:
+        try:
+            train(config, run, display)
+        except KeyboardInterrupt:
+            print(f"\nstopped; go on with: python -m training {' '.join(arguments)}", file=sys.stderr)
+            return 130
+    print(f"trained model: hf:{run / 'model'}   curves: python -m training plot {run} --out curves.png")
+    return 0
+
+
+def _overrides(rest: list[str]) -> dict[str, Any]:
+    overrides: dict[str, Any] = {}
+    words = iter(rest)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name.startswith("--"):
+            raise ValueError(f"unexpected {word!r}; settings are given as --name value")
+        overrides[name[2:].replace("-", "_")] = value if equals else next(words, None)
+        if overrides[name[2:].replace("-", "_")] is None:
+            raise ValueError(f"{word} needs a value")
+    return overrides
+
+
+def _plot(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training plot", allow_abbrev=False)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("curves.png"))
+    known = parser.parse_args(arguments)
+
+    from training.plot import plot_runs
+
+    plot_runs(known.runs, known.out)
+    print(known.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

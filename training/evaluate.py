@@ -1,0 +1,122 @@
+"""What the policies of a run are worth: exactly, where the game is small, and in games against fixed players in every seat."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.agent import Agent
+from agents.play import Match, run_matches
+from lmgames import solve
+from lmgames.chance import Chance
+from lmgames.game import Game
+from lmgames.registry import make_game, split_options
+from lmgames.text import Said
+from training.config import Config
+
+
+def game_of(config: Config) -> Game[Any, Any]:
+    """The rules of a run."""
+    of_game, _ = split_options(config.game, dict(config.env_options))
+    return make_game(config.game, **of_game)
+
+
+def exact_game(config: Config) -> Game[Any, Any] | None:
+    """The rules of a run if exploitability can be computed at every evaluation, else None."""
+    game = game_of(config)
+    return game if solve.has_small_tree(game) else None
+
+
+def play_against(agent: Agent, opponent: Agent, config: Config) -> dict[str, dict[str, float]]:
+    """Games of an agent in each seat against an opponent in all others, the same deals in every seat and every time.
+
+    Returns:
+        By role of the agent: mean return with its standard error, and the shares won (return above 0), drawn and lost.
+    """
+    seats = game_of(config).seats
+    seed = Chance(config.seed).word("evaluation") >> 3
+    matches = [
+        Match(config.game, seed + deal, {**dict.fromkeys(seats, opponent), seat: agent}, dict(config.env_options), tag=seat)
+        for deal in range(config.play_games)
+        for seat in seats
+    ]
+    returns: dict[str, list[float]] = {}
+    for episode in sorted(run_matches(matches, concurrency=config.concurrency), key=lambda episode: episode.index):
+        assert episode.record is not None
+        seat = episode.match.tag
+        returns.setdefault(episode.record.roles[seat], []).append(episode.returns[seat])
+    return {role: _summary(np.array(paid)) for role, paid in sorted(returns.items())}
+
+
+def _summary(paid: NDArray[np.float64]) -> dict[str, float]:
+    return {
+        "mean": float(paid.mean()),
+        "standard_error": float(paid.std(ddof=1) / len(paid) ** 0.5) if len(paid) > 1 else float("nan"),
+        "won": float((paid > 0).mean()),
+        "drawn": float((paid == 0).mean()),
+        "lost": float((paid < 0).mean()),
+    }
+
+
+class AveragePolicy:
+    """The average of a sequence of policies as one policy: each is weighed at an information set by how likely its own moves
+    lead there, which is what playing one of them at random comes to."""
+
+    def __init__(self) -> None:
+        self._sums: dict[solve.Key, dict[str, float]] = {}
+
+    def add(self, game: Game[Any, Any], policy: solve.Policy) -> None:
+        """Adds one policy of all seats."""
+        reach = own_reach(game, policy)
+        for key, mix in policy.items():
+            sums = self._sums.setdefault(key, dict.fromkeys(mix, 0.0))
+            for move, probability in mix.items():
+                sums[move] += reach[key] * probability
+
+    def policy(self) -> dict[solve.Key, dict[str, float]]:
+        """The average so far; uniform where no policy added ever leads.
+
+        Raises:
+            ValueError: if none was added.
+        """
+        if not self._sums:
+            raise ValueError("no policy was added to the average")
+        return {key: _normalised(sums) for key, sums in self._sums.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums so far, of JSON types but for the keys' lines."""
+        return {"sums": [[seat, list(map(_as_plain, lines)), dict(sums)] for (seat, lines), sums in self._sums.items()]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up saved sums."""
+        self._sums = {(seat, tuple(map(_as_line, lines))): dict(sums) for seat, lines, sums in state["sums"]}
+
+
+def own_reach(game: Game[Any, Any], policy: solve.Policy) -> dict[solve.Key, float]:
+    """Probability that a seat's own moves lead to each of its information sets."""
+    tree = solve.game_tree(game)
+    reach: dict[solve.Key, float] = {}
+    pending: list[tuple[solve.Node, dict[str, float]]] = [(root, dict.fromkeys(tree.seats, 1.0)) for root in tree.roots]
+    while pending:
+        node, own = pending.pop()
+        if node.key is None:
+            continue
+        seat = node.key[0]
+        reach[node.key] = own[seat]
+        for move, child in zip(node.moves, node.children, strict=True):
+            pending.append((child, {**own, seat: own[seat] * policy[node.key].get(move, 0.0)}))
+    return reach
+
+
+def _normalised(sums: Mapping[str, float]) -> dict[str, float]:
+    total = sum(sums.values())
+    return {move: value / total if total > 0 else 1.0 / len(sums) for move, value in sums.items()}
+
+
+def _as_plain(line: Any) -> Any:
+    return line if isinstance(line, str) else [line.seat, line.words]
+
+
+def _as_line(plain: Any) -> Any:
+    return plain if isinstance(plain, str) else Said(*plain)

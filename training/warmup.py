@@ -1,0 +1,122 @@
+"""The warm start: supervised steps on transcripts of random legal play and on questions about what an observation says.
+
+Random legal play teaches which replies are moves and nothing about which are good. It does not depend on what the observation
+says either, so a model that imitates it learns to look away; self-play from there ends at a card-blind policy (NashConv 2/3 in
+Kuhn Poker). The recall items cure it: the observation with one of its words, answered by the word that follows it there, e.g.
+"card" by "Q.". They are made from the texts alone, for any game, at the places where texts differ; no strategy is in them.
+"""
+
+import itertools
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from lmgames.chance import Chance
+from lmgames.registry import make
+from training import loss as losses
+from training.config import Config
+from training.samples import Row, make_batch, reply_logits
+
+RECALL = "\nRecall: "
+PUNCTUATION = ".,:;!?>()[]"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A position of random legal play: what the seat read, and every legal reply (or one sample where words are free)."""
+
+    text: str
+    replies: tuple[str, ...]
+
+
+def random_play(game: str, options: dict[str, object], games: int, seed: int) -> list[Turn]:
+    """The turns of `games` games of random legal play."""
+    env = make(game, **options)
+    turns: list[Turn] = []
+    for number in range(games):
+        env.reset(seed=Chance(seed).word("warm-up game", number) >> 2)
+        while not env.unwrapped.outcome:
+            info = env.infos[env.agent_selection]
+            turns.append(Turn(env.observe(env.agent_selection)["text"], tuple(info["action_mask"])))
+            env.step(Chance(seed).choice(info["action_mask"], "warm-up move", number, len(turns)))
+    return turns
+
+
+def recall_items(texts: Sequence[str]) -> list[list[tuple[str, str]]]:
+    """For each text, (cue, answer) pairs: a word of the text and the word that follows it there.
+
+    Asked are the cues whose answer differs from text to text, and only those that the text has once. The cue is put without
+    its punctuation, so that it is not answered by looking for what followed the same tokens before.
+    """
+    followers: dict[str, set[str]] = defaultdict(set)
+    for text in set(texts):
+        for cue, word in _neighbours(text):
+            followers[cue].add(word)
+    items = []
+    for text in texts:
+        pairs = _neighbours(text)
+        seen = Counter(cue for cue, _ in pairs)
+        items.append([(cue, word) for cue, word in pairs if len(followers[cue]) > 1 and seen[cue] == 1])
+    return items
+
+
+def _neighbours(text: str) -> list[tuple[str, str]]:
+    """Every word of a line that has letters or digits, without its punctuation, and the word after it."""
+    pairs = []
+    for line in text.split("\n"):
+        words = line.split(" ")
+        pairs += [(bare, after) for before, after in itertools.pairwise(words) if (bare := before.strip(PUNCTUATION))]
+    return pairs
+
+
+def warm_up(
+    model: nn.Module,
+    config: Config,
+    encode: Callable[[str], tuple[int, ...]],
+    encode_reply: Callable[[str], tuple[int, ...]],
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+) -> None:
+    """Supervised steps in place: half of each batch random legal replies, half recall items.
+
+    Args:
+        model: updated in place.
+        encode: observation text -> prompt ids, as the agent encodes it.
+        encode_reply: reply text -> ids, the end token included.
+        on_step: called with (steps done, loss in nats a token).
+    """
+    turns = random_play(config.game, config.env_options, config.warmup_games, config.seed)
+    items = recall_items([turn.text for turn in turns])
+    askable = [index for index, pairs in enumerate(items) if pairs]
+    chance = Chance(config.seed).derive("warm-up")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.warmup_lr, betas=(0.9, 0.99), weight_decay=0.0)
+    model.train()
+    for step in range(config.warmup_steps):
+        rows = []
+        for number in range(config.warmup_rows):
+            turn = chance.choice(turns, "turn", step, number)
+            rows.append(Row(encode(turn.text), encode_reply(chance.choice(turn.replies, "reply", step, number))))
+            if askable:
+                index = chance.choice(askable, "recalled turn", step, number)
+                cue, word = chance.choice(items[index], "recalled word", step, number)
+                rows.append(Row(encode(turns[index].text + RECALL + cue), encode_reply(word)))
+        batch = make_batch(rows, device=next(model.parameters()).device)
+        logp_UR = losses.token_logprobs(reply_logits(model, batch), batch.reply_ids_UR)
+        loss = losses.supervised_loss(logp_UR[batch.row_B], batch.is_reply_BR)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for group in optimizer.param_groups:
+            group["lr"] = config.warmup_lr * _warmup_schedule(step, config.warmup_steps)
+        optimizer.step()
+        on_step(step + 1, loss.item())
+    model.eval()
+
+
+def _warmup_schedule(step: int, steps: int) -> float:
+    """Linear over 20 steps, then cosine to a tenth."""
+    rise = min(1.0, (step + 1) / 20)
+    return rise * (0.1 + 0.9 * (1 + math.cos(math.pi * step / max(1, steps))) / 2)
