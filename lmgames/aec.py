@@ -7,9 +7,10 @@ text of each seat, rewards by PettingZoo's bookkeeping, and the record from whic
 import hashlib
 import inspect
 import secrets
+from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal
 
-import numpy as np
 from gymnasium.spaces import Dict
 from pettingzoo import AECEnv
 
@@ -31,9 +32,9 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
     """A game as a PettingZoo AEC environment: text in, text out, agents are the seats.
 
     Observations are `{"text": str}`, actions are replies (`str`). The acting agent's `infos` entry has `legal_moves` (texts,
-    or None where words are free), `action_mask` (texts that `action_space(agent).sample(mask)` draws from: the legal moves, or
-    one legal sample reply), `role`, `turn` (accepted moves so far) and `invalid_count` (refused replies of this seat so far).
-    After the end every agent's entry has `role`, `facts`, `outcome` and `invalid_count`.
+    or None where words are free), `action_mask` (texts that `action_space(agent).sample(mask)` draws from: the legal moves,
+    or one legal sample reply), `role`, `turn` (accepted moves so far) and `invalid_count` (refused replies of this seat so
+    far). After the end every agent's entry has `role`, `facts`, `outcome` and `invalid_count`.
 
     Args:
         game: the rules.
@@ -92,7 +93,8 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         self.max_raw_chars = max_raw_chars
         self.max_public_chars = max_public_chars
         self.clip = clip
-        self.max_env_steps = max_env_steps or game.max_turns * (self.retries + 1)
+        self.max_env_steps = max_env_steps
+        self._step_limit = max_env_steps or game.max_turns * (self.retries + 1)
         self.render_mode = render_mode
         self.options = _options(self)
         """Options of this environment (not of its game) that differ from their defaults, of JSON types."""
@@ -103,7 +105,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         self._action_spaces = {seat: TextSpace(max_raw_chars) for seat in game.seats}
         self._observation_spaces = {seat: _text_observation() for seat in game.seats}
         self.state_space = TextSpace(MAX_OBSERVATION_CHARS)
-        self._seeds = np.random.default_rng(secrets.randbits(64))
+        self._stream, self._unseeded = Chance(secrets.randbits(64)), 0
 
     # PettingZoo's interface.
 
@@ -125,11 +127,13 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
             ValueError: if the instance is none of this game's.
         """
         if seed is not None:
-            self._seeds = np.random.default_rng(abs(int(seed)))
-        self.seed = int(seed) if seed is not None else int(self._seeds.integers(1 << 62))
+            self._stream, self._unseeded = Chance(int(seed)), 0
+        else:
+            self._unseeded += 1
+        self.seed = int(seed) if seed is not None else self._stream.word("episode", self._unseeded) >> 2
         pinned = (options or {}).get("instance")
         self.instance = self.game.deal(Chance(self.seed)) if pinned is None else pinned
-        self._state = self.game.start(self.instance)
+        self._enter(self.game.start(self.instance))
         self._instance_given = pinned is not None
 
         self.agents = list(self.possible_agents)
@@ -140,8 +144,8 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         self.outcome = ""
         """Why the episode ended: "", "rules", "forfeit" or "limit"."""
         self._log: dict[str, list[Line]] = {seat: self._opening(seat) for seat in self.agents}
+        self._rendered = dict.fromkeys(self.agents, (0, ""))  # lines of the log that are rendered, and their text
         self._told: dict[str, int] = dict.fromkeys(self.agents, 0)  # lines of game.observe that stand in the log
-        self._asked: dict[str, bool] = dict.fromkeys(self.agents, False)  # whether the log has this turn's request
         self._committed: dict[str, Any] = {}
         self._shared: list[Said] = []
         self._attempt = 0
@@ -150,47 +154,48 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         self._invalid: dict[str, int] = dict.fromkeys(self.agents, 0)
         self._paid = self.game.returns(self._state)
         self._turns: list[Turn] = []
-        self._prompts = hashlib.sha256()
+        self._prompts = b""  # a chain of digests: a hash object could be neither copied nor pickled
         self._skip_agent_selection = None  # PettingZoo's dead-step helper leaves one behind
         self._select_next()
 
     def observe(self, agent: str) -> dict[str, str]:
         """`{"text": ...}`: all that the agent may read now. Reading it changes nothing."""
-        if agent not in self._texts:
-            lines = self._log[agent] + self._untold(agent)
-            if self._is_asked_now(agent) and not self._asked[agent]:
-                lines += self._request(agent)
-            self._texts[agent] = render(lines)
-        return {"text": self._texts[agent]}
+        rendered, text = self._rendered[agent]
+        log = self._log[agent]
+        if rendered < len(log):
+            text = text + render(log[rendered:]) + "\n"
+            self._rendered[agent] = len(log), text
+        untold = self._untold(agent)
+        return {"text": text + render(untold) if untold else text[:-1]}
 
     def step(self, action: str) -> None:
-        """Takes the reply of `agent_selection`: a move, or a refusal. Never raises for any text; None removes a dead agent."""
+        """Takes the reply of `agent_selection`: a move or a refusal. No text makes it raise; None removes a dead agent."""
         seat = self.agent_selection
         if self.terminations[seat] or self.truncations[seat]:
             self._was_dead_step(action)
             return
         self._cumulative_rewards[seat] = 0.0
         self._clear_rewards()
-        self._prompts.update(self.observe(seat)["text"].encode("utf-8", "surrogatepass") + b"\0")
+        prompt = self.observe(seat)["text"].encode("utf-8", "surrogatepass")
+        self._prompts = hashlib.sha256(self._prompts + prompt).digest()
         self._steps += 1
         self._attempt += 1
-        view = self.game.view(self._state, seat)
         try:
             public = public_text(
                 action, max_raw_chars=self.max_raw_chars, max_public_chars=self.max_public_chars, clip=self.clip
             )
-            move = self.game.parse(view, seat, public)
+            move = self.game.parse(self._view(seat), seat, public)
         except IllegalMove as refusal:
             self._refuse(seat, action, refusal)
         else:
             self._turns.append(Turn(seat, action, "ok", move=self.game.write(move)))
             self._commit(seat, move, self._words_for_others(action, public))
-        if not self.outcome and self._steps >= self.max_env_steps:
+        if not self.outcome and self._steps >= self._step_limit:
             self._end("limit", self.game.returns(self._state))
         self._select_next()
         self._accumulate_rewards()
 
-    def render(self) -> str | None:  # type: ignore[override]  # PettingZoo's annotation leaves out ansi's str
+    def render(self) -> str | None:
         """The text of the seat to move; after the end, the returns. Prints in mode "human", returns it in mode "ansi"."""
         if self.outcome:
             text = "\n".join(f"{seat}: {paid:+g}" for seat, paid in self._paid.items())
@@ -201,7 +206,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
             return None
         return text
 
-    def state(self) -> str:  # type: ignore[override]
+    def state(self) -> str:
         """Everything, secrets of all seats included: privileged, for centralised critics; never shown to a player."""
         return repr(self._state)
 
@@ -210,26 +215,46 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
 
     # Beyond PettingZoo.
 
+    def lines(self, agent: str) -> list[Line]:
+        """What `observe` renders: the moderator's lines as `str`, players' words as `Said`."""
+        return self._log[agent] + self._untold(agent)
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Seats whose reply is wanted now, in the order in which `step` takes them: several where they move at once."""
+        if not self.agents or self.outcome:
+            return ()
+        return tuple(seat for seat in self._movers if seat not in self._committed)
+
     def observation(self, agent: str) -> Observation:
-        """All that a player in the agent's seat is given, texts and structured view alike."""
-        info = self.infos[agent]
-        legal = info.get("legal_moves")
+        """All that a player in the agent's seat is given, texts and structured view alike.
+
+        It is the same for a seat of `waiting` whether or not the seats before it have replied, so all can be asked at once.
+        """
+        legal = self._legal[agent] if agent in self.waiting else ()
+        turn = self._turn - len(self._committed)
+        attempt = self._attempt if agent == self.agent_selection else 0
         return Observation(
             text=self.observe(agent)["text"],
             seat=agent,
-            role=info.get("role", ""),
-            legal_moves=None if legal is None else tuple(legal),
-            turn=self._turn,
-            seed=Chance(self.seed).word("player", agent, self._turn, self._attempt),
+            role=self.game.role_of(self._view(agent), agent),
+            legal_moves=legal,
+            turn=turn,
+            seed=Chance(self.seed).word("player", agent, turn, attempt),
             env_id=self.env_id,
             game=self.game,
-            view=self.game.view(self._state, agent),
+            view=self._view(agent),
         )
 
     @property
     def game_state(self) -> Any:
         """The game's state, secrets included: privileged."""
         return self._state
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """Every reply so far and what became of it."""
+        return tuple(self._turns)
 
     @property
     def returns(self) -> dict[str, float]:
@@ -258,7 +283,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
             returns=dict(self._paid),
             outcome=self.outcome,
             facts=self.game.facts(self._state) if self.outcome == "rules" else {},
-            prompts_sha256=self._prompts.hexdigest(),
+            prompts_sha256=self._prompts.hex(),
         )
 
     # What a seat reads.
@@ -266,35 +291,29 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
     def _opening(self, seat: str) -> list[Line]:
         lines: list[Line] = [f"You are {seat}."]
         if self.show_rules:
-            lines.insert(0, self.game.rules(self.game.view(self._state, seat), seat))
+            lines.insert(0, self.game.rules(self._view(seat), seat))
         return lines
 
     def _untold(self, seat: str) -> list[Line]:
-        return list(self.game.observe(self.game.view(self._state, seat), seat)[self._told[seat] :])
+        if seat in self._legal:  # asked in this state, and so told of it
+            return []
+        return list(self.game.observe(self._view(seat), seat)[self._told[seat] :])
 
-    def _is_asked_now(self, seat: str) -> bool:
-        return not self.outcome and seat not in self._committed and seat in self.game.to_move(self._state)
+    def _ask(self) -> None:
+        """Puts what happened and what is asked into the log of every seat to move; later lines come after it."""
+        for seat in self._movers:
+            self._tell_events(seat)
+            moves = self.game.legal_moves(self._view(seat), seat)
+            self._legal[seat] = legal = None if moves is None else tuple(map(self.game.write, moves))
+            self._log[seat] += self.game.request(self._view(seat), seat)
+            if legal is None or self.legal_hint == "none":
+                self._log[seat].append("Your turn.")
+            elif self.legal_hint == "count":
+                self._log[seat].append(f"Your turn. Legal moves: {len(legal)}.")
+            else:
+                self._log[seat].append(f"Your turn. Legal moves: {' '.join(legal)}")
 
-    def _request(self, seat: str) -> list[Line]:
-        view = self.game.view(self._state, seat)
-        lines = list(self.game.request(view, seat))
-        moves = self.game.legal_moves(view, seat)
-        if moves is None or self.legal_hint == "none":
-            lines.append("Your turn.")
-        elif self.legal_hint == "count":
-            lines.append(f"Your turn. Legal moves: {len(moves)}.")
-        else:
-            lines.append("Your turn. Legal moves: " + " ".join(self.game.write(move) for move in moves))
-        return lines
-
-    def _write_down(self, seat: str) -> None:
-        """Moves what the seat has read by now into its log, so that later lines come after it."""
-        self._write_down_events(seat)
-        if self._is_asked_now(seat) and not self._asked[seat]:
-            self._log[seat] += self._request(seat)
-            self._asked[seat] = True
-
-    def _write_down_events(self, seat: str) -> None:
+    def _tell_events(self, seat: str) -> None:
         untold = self._untold(seat)
         self._log[seat] += untold
         self._told[seat] += len(untold)
@@ -307,34 +326,42 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         return public if self.share == "public" or not isinstance(reply, str) else clean(reply)
 
     def _commit(self, seat: str, move: Any, words: str | None) -> None:
-        self._write_down(seat)
         self._committed[seat] = move
         self._attempt = 0
         self._turn += 1
         if words is not None:
             self._shared.append(Said(seat, words))
-        if len(self._committed) < len(self.game.to_move(self._state)):
+        if len(self._committed) < len(self._movers):
             return
         moves, self._committed = self._committed, {}
         for said in self._shared:
             for other in self.possible_agents:
                 if other != said.seat:
-                    self._write_down_events(other)
+                    self._tell_events(other)
                     self._log[other].append(said)
         self._shared = []
         self._advance(self.game.apply(self._state, moves))
 
     def _advance(self, state: Any) -> None:
-        self._state = state
-        self._asked = dict.fromkeys(self.possible_agents, False)
+        self._enter(state)
         returns = self.game.returns(state)
-        if self.game.is_over(state):
-            self._end("rules", returns)
-        else:
+        if self._movers:
             self._pay(returns)
+        else:
+            self._end("rules", returns)
+
+    def _enter(self, state: Any) -> None:
+        self._state = state
+        self._movers = self.game.to_move(state)
+        self._views: dict[str, Any] = {}
+        self._legal: dict[str, tuple[str, ...] | None] = {}  # texts of the legal moves of each seat that has been asked
+
+    def _view(self, seat: str) -> Any:
+        if seat not in self._views:
+            self._views[seat] = self.game.view(self._state, seat)
+        return self._views[seat]
 
     def _refuse(self, seat: str, reply: Any, refusal: IllegalMove) -> None:
-        self._write_down(seat)
         self._invalid[seat] += 1
         self._turns.append(Turn(seat, reply, "refused", code=refusal.code))
         left = self.retries + 1 - self._attempt
@@ -343,7 +370,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
             self._log[seat].append(f"{told} {left} more {'attempt' if left == 1 else 'attempts'}.")
             return
         self._log[seat].append(told)
-        view = self.game.view(self._state, seat)
+        view = self._view(seat)
         if self.invalid_policy == "retry_random":
             chance = Chance(self.seed).derive("in place of a refused reply", seat, self._turn)
             move = self.game.parse(view, seat, self.game.sample_reply(view, seat, chance))
@@ -360,6 +387,10 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
 
     def _forfeit(self, seat: str) -> None:
         self._turns[-1] = Turn(seat, self._turns[-1].reply, "forfeit", code=self._turns[-1].code)
+        move = self.game.forfeit_move(self._view(seat), seat)
+        if move is not None:
+            self._commit(seat, move, None)
+            return
         self._attempt = 0
         self._turn += 1
         state = self.game.forfeit(self._state, seat)
@@ -368,7 +399,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
             self._advance(state)
             return
         for other in self.possible_agents:
-            self._write_down_events(other)
+            self._tell_events(other)
             self._log[other].append(f"{seat} gave no legal reply and forfeits the game.")
         self._end("forfeit", self.game.forfeit_returns(self._state, seat))
 
@@ -385,12 +416,12 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
             flags[agent] = True
 
     def _select_next(self) -> None:
-        self._texts: dict[str, str] = {}  # what seats read, rendered once between two steps
         if self.outcome:
             self.agent_selection = self.agents[0]
         else:
-            seats = self.game.to_move(self._state)
-            self.agent_selection = next(seat for seat in seats if seat not in self._committed)
+            if not self._legal:
+                self._ask()
+            self.agent_selection = next(seat for seat in self._movers if seat not in self._committed)
         self.infos = {agent: self._info(agent) for agent in self.agents}
 
     def _info(self, seat: str) -> dict[str, Any]:
@@ -404,15 +435,14 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
             }
         if seat != self.agent_selection:
             return {}
-        view = self.game.view(self._state, seat)
-        moves = self.game.legal_moves(view, seat)
-        texts = None if moves is None else [self.game.write(move) for move in moves]
-        if texts is None:
+        view = self._view(seat)
+        legal = self._legal[seat]
+        if legal is None:
             mask = [self.game.sample_reply(view, seat, Chance(self.seed).derive("sample", seat, self._turn, self._attempt))]
         else:
-            mask = list(texts)
+            mask = list(legal)
         return {
-            "legal_moves": texts,
+            "legal_moves": None if legal is None else list(legal),
             "action_mask": mask,
             "role": self.game.role_of(view, seat),
             "turn": self._turn,
@@ -428,8 +458,13 @@ def _snake(name: str) -> str:
     return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name).lstrip("_")
 
 
+@cache
+def _parameters() -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(GameEnv.__init__).parameters
+
+
 def _options(env: GameEnv) -> dict[str, Any]:
-    parameters = inspect.signature(GameEnv.__init__).parameters
-    recorded = [name for name in parameters if name not in ("self", "game", "env_id", "render_mode", "max_env_steps")]
+    parameters = _parameters()
+    recorded = [name for name in parameters if name not in ("self", "game", "env_id", "render_mode")]
     options = {name: getattr(env, name) for name in recorded}
     return {name: value for name, value in options.items() if value != parameters[name].default}

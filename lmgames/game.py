@@ -66,7 +66,7 @@ class Game(ABC, Generic[State, Move]):
     @property
     @abstractmethod
     def payoffs(self) -> Payoffs:
-        """"zero_sum" promises that `returns` sums to 0 in every state, forfeits included."""
+        """ "zero_sum" promises that `returns` sums to 0 in every state, forfeits included."""
 
     @property
     @abstractmethod
@@ -167,6 +167,11 @@ class Game(ABC, Generic[State, Move]):
         """The state after `seat` gave up its turn, where the rules go on; None ends the episode with `forfeit_returns`."""
         return None
 
+    def forfeit_move(self, view: State, seat: str) -> Move | None:
+        """The move that a turn without a legal reply counts as, where the game goes on and what the other seats have
+        committed stands: an abstention in a vote. None: `forfeit` says what follows."""
+        return None
+
     def forfeit_returns(self, state: State, seat: str) -> dict[str, float]:
         """Returns when `seat` forfeits the episode: zero-sum games pay -1 to it and share +1, others pay nobody."""
         if self.payoffs != "zero_sum":
@@ -187,6 +192,21 @@ class Game(ABC, Generic[State, Move]):
     def information_set(self, state: State, seat: str) -> tuple[Line, ...]:
         """A hashable key of what `seat` knows in `state`."""
         return tuple(self.observe(self.view(state, seat), seat))
+
+    # For the conformance suite; both are optional, and a check that lacks one says so.
+
+    def hidden_twin(self, state: State, seat: str, chance: Chance) -> State | None:
+        """Another state that the rules do not let `seat` tell from this one: all that is hidden from it now, drawn anew.
+
+        Written from the rules, never from `view`: that the two agree is what the check finds out. Other seats' secrets,
+        what luck has yet to reveal and unrevealed moves change; whatever the seat has been told stays. None: not offered.
+        """
+        return None
+
+    def rotated(self, instance: Any) -> Any | None:
+        """The instance in which each seat's place is taken by the next seat, the last one's by the first, for games whose
+        rules treat all seats alike; None for the others."""
+        return None
 
     # What this object is.
 

@@ -15,8 +15,8 @@ class Observation:
         role: e.g. "first"; what the seat may know of its own role.
         legal_moves: the texts of every legal move, or None where words are free.
         turn: accepted moves of the episode so far.
-        seed: fixed by (episode seed, seat, turn, attempt). A player that draws its randomness from it plays the same whatever
-            else is played beside it.
+        seed: fixed by (episode seed, seat, turn, attempt). A player that draws its randomness from it plays the same
+            whatever else is played beside it.
         env_id: registered ID of the game.
         game: the rules, a `Game`; None for environments that are not ours.
         view: the state as far as the seat may know it; None likewise.

@@ -6,7 +6,7 @@ gives a result or an `IllegalMove`, in time linear in its length.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -63,9 +63,7 @@ _NUMBER_LIKE = re.compile(r"[-+.]?\d")
 _INTEGER = re.compile(r"[0-9]{1,4}")
 
 
-def public_text(
-    reply: Any, *, max_raw_chars: int = 20_000, max_public_chars: int = 2_000, clip: Clip | None = None
-) -> str:
+def public_text(reply: Any, *, max_raw_chars: int = 20_000, max_public_chars: int = 2_000, clip: Clip | None = None) -> str:
     """What others may read of a reply: cleaned, with private reasoning removed.
 
     Paired `<think>` tags are cut out; an unclosed opener makes the rest private; a closer without an opener makes all before
@@ -122,23 +120,34 @@ def _without_reasoning(text: str) -> str:
 def find_commands(text: str, verbs: Collection[str] = (), *, numbers: bool = False) -> list[Command]:
     r"""All commands of a game in a public text, in order.
 
-    `[verb ...]`, `[verb: ...]` and `\boxed{...}` count if the verb, case-folded, is one of `verbs`; with `numbers`, so does a
-    bracket that starts with a number (verb ""). Other brackets are text.
+    `[verb ...]`, `[verb: ...]` and `\boxed{...}` count if the verb, case-folded, is one of `verbs`; with `numbers`, so does
+    a bracket that starts with a number (verb ""). Other brackets are text.
     """
+    return [command for _, command in _located(text, verbs, numbers)]
+
+
+def without_commands(text: str, verbs: Collection[str] = (), *, numbers: bool = False) -> str:
+    """The words around the commands that `find_commands` finds: what a player says besides its move."""
+    pieces, start = [], 0
+    for match, _ in _located(text, verbs, numbers):
+        pieces.append(text[start : match.start()].strip())
+        start = match.end()
+    return " ".join(filter(None, [*pieces, text[start:].strip()]))
+
+
+def _located(text: str, verbs: Collection[str], numbers: bool) -> Iterator[tuple[re.Match[str], Command]]:
     longest_first = _ordered(tuple(verbs))
-    found = []
     for match in _BRACKET.finditer(text):
         content = (match[1] if match[1] is not None else match[2]).strip()
         if numbers and _NUMBER_LIKE.match(content):
-            found.append(Command("", content))
+            yield match, Command("", content)
             continue
         folded = content.casefold()
         for verb in longest_first:
             if folded.startswith(verb) and not folded[len(verb) : len(verb) + 1].isalnum():
                 # casefold can lengthen a text (ß -> ss), but not a prefix that equals an ASCII verb
-                found.append(Command(verb, content[len(verb) :].lstrip(" \t:").rstrip()))
+                yield match, Command(verb, content[len(verb) :].lstrip(" \t:").rstrip())
                 break
-    return found
 
 
 @lru_cache(maxsize=256)

@@ -70,7 +70,7 @@ class GameRecord:
         returns: by seat, in the game's unit.
         outcome: "rules", "forfeit", "limit", or "" for an episode that is not over.
         facts: what the rules found out.
-        prompts_sha256: over every text a seat was asked with, in order.
+        prompts_sha256: SHA-256 over the digest so far and the text a seat was asked with, turn by turn; "" before the first.
         package: version that wrote it.
         schema: version of this format.
     """
@@ -122,7 +122,10 @@ class GameRecord:
         unknown = set(data) ^ {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"not a game record: wrong or missing keys {sorted(unknown)}")
-        record = cls(**{**data, "turns": tuple(Turn(**turn) for turn in data["turns"])})
+        try:
+            record = cls(**{**data, "turns": tuple(Turn(**turn) for turn in data["turns"])})
+        except TypeError as error:
+            raise ValueError(f"not a game record: {error}") from None
         if stated != record.id:
             raise ValueError(f"game record {stated!r} was changed after it was written (its content hashes to {record.id})")
         return record

@@ -20,13 +20,19 @@ from lmgames.game import Game
 
 NAMESPACE = "lmgames"
 GAMES: dict[str, str] = {
+    "TicTacToe-v0": "lmgames.games.tic_tac_toe:TicTacToe",
     "KuhnPoker-v0": "lmgames.games.kuhn_poker:KuhnPoker",
+    "DealOrNoDeal-v0": "lmgames.games.deal_or_no_deal:DealOrNoDeal",
+    "SimpleNegotiation-v0": "lmgames.games.simple_negotiation:SimpleNegotiation",
+    "AdversarialTaboo-v0": "lmgames.games.adversarial_taboo:AdversarialTaboo",
+    "WhoIsTheSpy-v0": "lmgames.games.who_is_the_spy:WhoIsTheSpy",
+    "Debate-v0": "lmgames.games.debate:Debate",
 }
 """ID without namespace -> "module:class", imported when first made."""
 
 
 def nearest(name: str, known: Collection[str]) -> str:
-    """"; did you mean 'x'?" for the nearest known name, or the list of all where none is near."""
+    """ "; did you mean 'x'?" for the nearest known name, or the list of all where none is near."""
     folded = {each.casefold(): each for each in known}
     near = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.5)
     return f"; did you mean {folded[near[0]]!r}?" if near else f"; there are {', '.join(sorted(known)) or 'none'}"

@@ -1,10 +1,10 @@
 """The space of texts: any string up to a length, in O(1).
 
 Gymnasium's own `Text` refuses a space character by default, checks membership per character over a frozen set, and is
-returned as garbage by `AsyncVectorEnv` with shared memory. This one is not a subclass of it, so that the latter fails loudly.
+returned as garbage by `AsyncVectorEnv` with shared memory. This one is no subclass of it, so that the latter fails loudly.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ class TextSpace(Space[str]):
 
     __hash__ = None  # type: ignore[assignment]  # as Gymnasium's spaces: equal by value, so not hashable
 
-    def to_jsonable(self, sample_n: Sequence[str]) -> list[Any]:
+    def to_jsonable(self, sample_n: Iterable[str]) -> list[Any]:
         return list(sample_n)
 
     def from_jsonable(self, sample_n: list[Any]) -> list[str]:

@@ -26,6 +26,7 @@ class Said:
 
 
 Line = str | Said
+MAX_COMBINING = 30
 
 # All of Unicode category Cf (bidi, zero-width, tags) and the controls; lone surrogates cannot be encoded at all.
 _FORMAT_CHARACTERS = re.compile(
@@ -34,12 +35,14 @@ _FORMAT_CHARACTERS = re.compile(
     "\U000e0001\U000e0020-\U000e007f]"
 )
 _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_LONG_RUN = re.compile(b"\1{%d,}" % (MAX_COMBINING + 1))
 _ASCII_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
+_ASCII_CONTROLS = dict.fromkeys([*range(9), *range(11, 32), 127], " ")
 _LINE_BREAK = re.compile("\r\n|[\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
-# What chat templates use to mark turns: <|im_start|>, <start_of_turn>, </s>, <<SYS>>, [INST]. A space breaks each of them.
+# What chat templates use to mark turns: <|im_start|>, <start_of_turn>, </s>, <<SYS>>, [INST], [gMASK]. A space breaks each.
 _TEMPLATE_ANGLE = re.compile(r"<(?=[|/<\w\u2581])")
 _TEMPLATE_BAR = re.compile(r"\|(?=>)")
-_TEMPLATE_BRACKET = re.compile(r"\[(?=/?[A-Z][A-Z_]{2,}\])")
+_TEMPLATE_BRACKET = re.compile(r"\[(?=/?[a-z]?[A-Z][A-Z0-9_]{2,}\])")
 
 
 def clean(text: str) -> str:
@@ -49,11 +52,24 @@ def clean(text: str) -> str:
     """
     if text.isascii():
         if _ASCII_CONTROL.search(text):
-            text = _ASCII_CONTROL.sub(" ", _LINE_BREAK.sub("\n", text))
+            text = _LINE_BREAK.sub("\n", text).translate(_ASCII_CONTROLS)
         return text
-    text = unicodedata.normalize("NFKC", _LINE_BREAK.sub("\n", text))
-    text = _FORMAT_CHARACTERS.sub("", _LINE_BREAK.sub("\n", text))  # NFKC does not make new breaks today; Unicode grows
+    text = _FORMAT_CHARACTERS.sub("", _LINE_BREAK.sub("\n", text))  # normalising makes neither of them
+    if len(text) > MAX_COMBINING:
+        text = _stream_safe(text)
+    text = unicodedata.normalize("NFKC", text)
     return _CONTROL_CHARACTERS.sub(" ", text)
+
+
+def _stream_safe(text: str) -> str:
+    """The text without combining marks beyond the 30 that a character carries in stream-safe text (Unicode's UAX 15):
+    normalisation sorts a run of them in a time quadratic in its length."""
+    is_mark = bytes(map(bool, map(unicodedata.combining, text)))
+    parts, start = [], 0
+    for run in _LONG_RUN.finditer(is_mark):
+        parts.append(text[start : run.start() + MAX_COMBINING])
+        start = run.end()
+    return "".join([*parts, text[start:]])
 
 
 def defuse(words: str) -> str:

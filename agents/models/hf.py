@@ -234,19 +234,29 @@ class HFModel(Model):
             rows = [row for _, row in decodes]
             tokens = [node.standing[0].ids[-1] for node, _ in decodes]
             fronts.append(self._forward.decode(self._front, rows, tokens, [node for node, _ in decodes]))
-        alike: dict[tuple[int, ...], list[tuple[_Node, tuple[int, ...]]]] = {}
-        for node in prefills:
-            sequence = node.standing[0].sequence
-            alike.setdefault(sequence[:STEM_TOKENS], []).append((node, sequence))
-        for beginning, group in alike.items():
-            stem = self._stem(beginning, [sequence for _, sequence in group])
-            known = 0 if stem is None else len(stem.ids)
-            group.sort(key=lambda row: len(row[1]))
-            lengths = [len(sequence) - known for _, sequence in group]
-            fronts += [self._forward.prefill(chunk, stem) for chunk in _chunks(group, lengths, PREFILL_TOKENS)]
+        fronts += self._prefilled([(node, node.standing[0].sequence) for node in prefills])
         for front in fronts:
             self._settle(front)
         self._front = _merged(fronts)
+
+    def _prefilled(self, rows: list["_Row"]) -> list["_Front"]:
+        """Forward passes for sequences of which nothing is known, each after the beginning that it shares with others."""
+        alike: dict[tuple[int, ...], list[_Row]] = {}
+        for row in rows:
+            alike.setdefault(row[1][:STEM_TOKENS], []).append(row)
+        groups: list[tuple[_Stem | None, list[_Row]]] = [(None, [])]
+        for beginning, group in alike.items():
+            stem = self._stem(beginning, [sequence for _, sequence in group])
+            if stem is None:
+                groups[0][1].extend(group)
+            else:
+                groups.append((stem, group))
+        fronts = []
+        for stem, group in groups:
+            group.sort(key=lambda row: len(row[1]))
+            lengths = [len(sequence) - (len(stem.ids) if stem else 0) for _, sequence in group]
+            fronts += [self._forward.prefill(chunk, stem) for chunk in _chunks(group, lengths, PREFILL_TOKENS)]
+        return fronts
 
     def _stem(self, beginning: tuple[int, ...], sequences: list[tuple[int, ...]]) -> "_Stem | None":
         """What sequences that begin alike share with each other and with those before them, if it is worth sharing."""
@@ -287,6 +297,9 @@ class _Node:
     row_of_front: int = -1
     children: dict[int, "_Node"] = field(default_factory=dict)
     standing: "list[_Run]" = field(default_factory=list)  # requests that wait for its distribution
+
+
+_Row = tuple[_Node, tuple[int, ...]]  # a sequence to be computed: where it stands, and its tokens
 
 
 @dataclass(slots=True, eq=False)
@@ -441,7 +454,7 @@ class _Forward:
         finally:
             self._model.train(training)
 
-    def prefill(self, rows: list[tuple[_Node, tuple[int, ...]]], stem: _Stem | None = None) -> _Front:
+    def prefill(self, rows: list[_Row], stem: _Stem | None = None) -> _Front:
         """Sequences from their first token on, or from the end of the stem that all of them begin with."""
         known = 0 if stem is None else len(stem.ids)
         lengths = [len(sequence) for _, sequence in rows]
@@ -539,7 +552,7 @@ def _padding_first(layers: list[tuple[Tensor, Tensor]], pads_B: Tensor, known: i
     place_1L = torch.arange(keys.shape[2], device=keys.device)[None]
     unpadded_BL = place_1L - pads_B[:, None]
     source_BL = torch.where(unpadded_BL < known, unpadded_BL.clamp(min=0), place_1L)  # padding may hold anything
-    return [tuple(kept.gather(2, source_BL[:, None, :, None].expand_as(kept)) for kept in layer) for layer in layers]  # type: ignore[misc]
+    return [tuple(kept.gather(2, source_BL[:, None, :, None].expand_as(kept)) for kept in layer) for layer in layers]
 
 
 def _layers(cache: DynamicCache | None) -> list[tuple[Tensor, Tensor]]:

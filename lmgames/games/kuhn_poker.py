@@ -31,10 +31,10 @@ LEGAL = {
 ALIASES = {"pass": ("check", "fold"), "bet": ("bet", "call")}
 MAX_LISTED_INSTANCES = 50_000
 
-RULES = """You play Kuhn Poker, {match}. The deck has {size} cards, from low to high: {deck}. In each hand both players put in \
-an ante of {ante} and get one card that only they see. The first to act may check or bet {bet}. After a check the other may \
-check or bet. Facing a bet, a player may call it or fold. A fold gives the pot to the other; otherwise the higher card wins \
-it.{openers} {scoring}
+RULES = """You play Kuhn Poker, {match}. The deck has {size} cards, from low to high: {deck}. In each hand both players put \
+in an ante of {ante} and get one card that only they see. The first to act may check or bet {bet}. After a check the other \
+may check or bet. Facing a bet, a player may call it or fold. A fold gives the pot to the other; otherwise the higher card \
+wins it.{openers} {scoring}
 Reply with one move in brackets: [check], [bet], [call] or [fold]."""
 SCORING = {
     "chips": "You want to win as many chips as you can.",
@@ -74,7 +74,7 @@ class KuhnPoker(Game[KuhnState, str]):
 
     Args:
         hands: of a match; with `deals="all"` it follows from the deck and must be left at 1.
-        scoring: returns in "chips", as their sign at the end ("match"), or divided by the most that can be won ("chips_norm").
+        scoring: returns in "chips", their sign at the end ("match"), or chips by the most that bets allow ("chips_norm").
         alternate_first: whether the opener changes from hand to hand.
         first_player: seat index that opens the first hand, or "random".
         deals: "random"; "duplicate", each deal twice with the seats exchanged; or "all", every deal with either opener
@@ -105,13 +105,14 @@ class KuhnPoker(Game[KuhnState, str]):
     roles: ClassVar[tuple[str, ...]] = ("first", "second")
     sources: ClassVar[tuple[str, ...]] = ("Kuhn 1950, A simplified two-person poker",)
     seats = ("player_0", "player_1")
-    payoffs: Payoffs = "zero_sum"
+    payoffs: ClassVar[Payoffs] = "zero_sum"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_count("hands", self.hands, 1, 10_000)
         check_choice("scoring", self.scoring, ("chips", "match", "chips_norm"))
-        check_choice("first_player", self.first_player, (0, 1, "random"))
+        if self.first_player != "random":
+            check_count("first_player", self.first_player, 0, 1)
         check_choice("deals", self.deals, ("random", "duplicate", "all"))
         check_count("ante", self.ante, 1)
         check_count("bet", self.bet, 1)
@@ -137,6 +138,8 @@ class KuhnPoker(Game[KuhnState, str]):
     @property
     def return_bounds(self) -> tuple[float, float]:
         bound = 1 if self.scoring != "chips" else self.total_hands * (self.ante + self.bet)
+        if self.scoring == "chips" and self.stack is not None:
+            bound = min(bound, self.stack)
         return -bound, bound
 
     @property
@@ -151,7 +154,8 @@ class KuhnPoker(Game[KuhnState, str]):
             return [list(hand) for hand in chance.shuffled(self._every_hand(), "order")]
         first = chance.integer("opener", high=1) if self.first_player == "random" else self.first_player
         distinct = self.hands // 2 if self.deals == "duplicate" else self.hands
-        hands = [[*chance.sample(self.deck, 2, "cards", number), self._opener(first, number)] for number in range(distinct)]
+        pairs = [chance.sample(self.deck, 2, "cards", number) for number in range(distinct)]
+        hands: list[list[Any]] = [[*pair, self._opener(first, number)] for number, pair in enumerate(pairs)]
         if self.deals == "random":
             return hands
         swapped = [[card_1, card_0, 1 - opener] for card_0, card_1, opener in hands]
@@ -161,7 +165,7 @@ class KuhnPoker(Game[KuhnState, str]):
         count = (self.deck_size * (self.deck_size - 1)) ** self.hands * (2 if self.first_player == "random" else 1)
         if self.deals != "random" or count > MAX_LISTED_INSTANCES:
             return None
-        firsts = (0, 1) if self.first_player == "random" else (self.first_player,)
+        firsts: tuple[int, ...] = (0, 1) if self.first_player == "random" else (self.first_player,)
         pairs = list(itertools.permutations(self.deck, 2))
         return [
             [[*cards, self._opener(first, number)] for number, cards in enumerate(hands)]
@@ -177,7 +181,7 @@ class KuhnPoker(Game[KuhnState, str]):
     def _read_deal(self, hand: Any) -> Deal:
         if isinstance(hand, list | tuple) and len(hand) == 3:
             card_0, card_1, opener = hand
-            if card_0 in self.deck and card_1 in self.deck and card_0 != card_1 and opener in (0, 1):
+            if card_0 in self.deck and card_1 in self.deck and card_0 != card_1 and type(opener) is int and opener in (0, 1):
                 return Deal((card_0, card_1), opener)
         raise ValueError(f"{hand!r} is not a hand: [card, another card, opener], cards of {self.deck}, opener 0 or 1")
 
@@ -221,16 +225,23 @@ class KuhnPoker(Game[KuhnState, str]):
         return stake if low_to_high[0] > low_to_high[1] else -stake
 
     def returns(self, state: KuhnState) -> dict[str, float]:
-        chips = sum(state.won)
-        if state.match_forfeited_by is not None:
-            unplayed = self.ante * (self.total_hands - len(state.won))
-            chips += -unplayed if state.match_forfeited_by == 0 else unplayed
+        chips = self._chips_of_player_0(state)
         paid: float = chips
         if self.scoring == "chips_norm":
             paid = chips / (self.total_hands * (self.ante + self.bet))
         elif self.scoring == "match":
             paid = self._match_result(state, chips)
-        return {"player_0": float(paid), "player_1": float(-paid)}
+        return {"player_0": float(paid), "player_1": 0.0 - paid}
+
+    def _chips_of_player_0(self, state: KuhnState) -> int:
+        chips = sum(state.won)
+        if state.match_forfeited_by is None:
+            return chips
+        sign = 1 if state.match_forfeited_by == 0 else -1  # of player_0's chips, as the loser counts them
+        unplayed = self.ante * (self.total_hands - len(state.won))
+        if self.stack is not None:  # nobody loses more than the stack
+            unplayed = min(unplayed, self.stack + sign * chips)
+        return chips - sign * unplayed
 
     def _match_result(self, state: KuhnState, chips: int) -> int:
         if state.match_forfeited_by is not None:
@@ -252,7 +263,37 @@ class KuhnPoker(Game[KuhnState, str]):
         return "first" if self.seats.index(seat) == state.deals[0].opener else "second"
 
     def facts(self, state: KuhnState) -> dict[str, Any]:
-        return {"chips": {"player_0": sum(state.won), "player_1": -sum(state.won)}, "hands": len(state.won)}
+        chips = self._chips_of_player_0(state)
+        return {"chips": {"player_0": chips, "player_1": -chips}, "hands": len(state.won)}
+
+    # For the conformance suite.
+
+    def hidden_twin(self, state: KuhnState, seat: str, chance: Chance) -> KuhnState:
+        """The other's card of every hand not shown, and all of the hands not begun, drawn anew."""
+        own = self.seats.index(seat)
+        deals = list(state.deals)
+        begun = len(state.played)
+        if self.deals != "random":
+            deals[begun:] = chance.shuffled(deals[begun:], "order")
+        for number, deal in enumerate(deals):
+            if number < len(state.won) and (state.played[number][-1] in ("check", "call") or self.reveal_on_fold):
+                continue
+            if self.deals == "random":
+                mine = deal.cards[own] if number < begun else chance.choice(self.deck, "own", number)
+                other = chance.choice([card for card in self.deck if card != mine], "other", number)
+                deals[number] = replace(deal, cards=(mine, other) if own == 0 else (other, mine))
+            else:  # the deals of the match are known but for their order: one not begun may stand here
+                same = [later for later in range(max(begun, number + 1), len(deals)) if self._alike(deal, deals[later], own)]
+                if same:
+                    later = chance.choice(same, "swap", number)
+                    deals[number], deals[later] = deals[later], deals[number]
+        return replace(state, deals=tuple(deals))
+
+    def _alike(self, deal: Deal, other: Deal, own: int) -> bool:
+        return deal.cards[own] == other.cards[own] and deal.opener == other.opener
+
+    def rotated(self, instance: Any) -> list[list[Any]]:
+        return [[card_1, card_0, 1 - opener] for card_0, card_1, opener in instance]
 
     # What a seat sees.
 

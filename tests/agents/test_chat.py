@@ -1,0 +1,111 @@
+import pytest
+
+from agents.chat import Chat
+from agents.model_agent import ModelAgent
+from agents.models.fake import ByteTokenizer, FakeModel
+from agents.models.model import Sampling
+from lmgames import make
+from lmgames.parsing import IllegalMove, public_text
+
+THINKING = (
+    "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}{% if add_generation_prompt %}"
+    "<|start|>assistant\n{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n"
+    "{% else %}<think>\n{% endif %}{% endif %}"
+)
+
+
+def test_the_chat_template_wraps_the_whole_observation(tokenizer):
+    chat = Chat(tokenizer, system="Play well.")
+    expected = "<|start|>system\nPlay well.<|end|>\n<|start|>user\nYour turn.<|end|>\n<|start|>assistant\n"
+    assert chat.render("Your turn.") == expected
+    ids = chat.prompt_ids("Your turn.")
+    assert tokenizer.decode(list(ids)) == expected
+    start, end = tokenizer.convert_tokens_to_ids(["<|start|>", "<|end|>"])
+    assert (ids.count(start), ids.count(end)) == (3, 2)  # template tokens are single tokens
+    assert chat.prompt_ids("Your " + "turn.") is ids
+
+
+def test_base_models_get_a_plain_prompt_with_what_their_texts_begin_with(make_tokenizer):
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = make_tokenizer(template=None)
+    chat = Chat(tokenizer)
+    assert tokenizer.decode(list(chat.prompt_ids("Your turn."))) == "Your turn.\nReply:"
+    assert Chat(tokenizer, system="S").render("T") == "S\nT\nReply:"
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|start|> $A <|end|>", special_tokens=[("<|start|>", 1), ("<|end|>", 0)]
+    )
+    assert tokenizer.decode(list(Chat(tokenizer).prompt_ids("x"))) == "<|start|>x\nReply:"  # but no end before the reply
+
+
+def test_replies_lose_special_tokens_and_keep_reasoning_tags(tokenizer):
+    chat = Chat(tokenizer)
+    ids = tokenizer.encode("<think>hm</think>[bet]<|end|>")
+    assert chat.reply_text(ids) == "<think>hm</think>[bet]"
+
+
+def test_reasoning_tags_survive_where_they_are_special_tokens(make_tokenizer):
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
+    assert len(tokenizer.encode("</think>")) == 1
+    text = Chat(tokenizer).reply_text(tokenizer.encode("<think>[fold]?</think>[bet]<|end|>"))
+    assert public_text(text) == "[bet]"
+
+
+@pytest.mark.parametrize(
+    ("said", "reply", "public"),
+    [
+        ("[fold]? no</think>[bet]<|end|>", "[fold]? no</think>[bet]", "[bet]"),  # the prompt opened it: the closer alone
+        ("[fold]? or rather", "<think>[fold]? or rather", None),  # cut off while thinking: nothing is public
+    ],
+)
+def test_reasoning_that_the_template_opens_stays_private(make_tokenizer, said, reply, public):
+    tokenizer = make_tokenizer(template=THINKING)
+    chat = Chat(tokenizer)
+    assert chat.opens_thinking
+    text = chat.reply_text(tokenizer.encode(said))
+    assert text == reply
+    if public is None:
+        with pytest.raises(IllegalMove, match="no public text"):
+            public_text(text)
+    else:
+        assert public_text(text) == public
+
+
+def test_thinking_can_be_switched_off(make_tokenizer):
+    tokenizer = make_tokenizer(template=THINKING)
+    chat = Chat(tokenizer, thinking=False)
+    assert not chat.opens_thinking
+    assert chat.render("x").endswith("</think>\n\n")
+    assert chat.reply_text(tokenizer.encode("[bet]<|end|>")) == "[bet]"
+    assert chat.fingerprint() != Chat(tokenizer).fingerprint()
+    assert chat.fingerprint() == Chat(tokenizer, thinking=False).fingerprint()
+
+
+def test_reasoning_never_reaches_the_other_seat(make_tokenizer):
+    tokenizer = make_tokenizer(template=THINKING)
+    agent = ModelAgent(FakeModel("I hold a secret</think>[bet]", tokenizer=tokenizer), sampling=Sampling(max_tokens=99))
+    env = make("KuhnPoker-v0", share="public").unwrapped
+    env.reset(seed=1)
+    (reply,) = agent.act([env.observation("player_0")])
+    env.step(reply.text)
+    assert "secret" not in env.observe("player_1")["text"]
+    assert "[bet]" in env.observe("player_1")["text"]
+
+
+def test_replies_carry_what_was_sampled():
+    model = FakeModel({"[bet]": 1, "[check]": 1}, version=7)
+    agent = ModelAgent(model, sampling=Sampling(max_tokens=20))
+    env = make("KuhnPoker-v0").unwrapped
+    env.reset(seed=1)
+    observation = env.observation("player_0")
+    (reply,) = agent.act([observation])
+    assert reply.text in ("[bet]", "[check]")
+    assert reply.prompt_ids == tuple(ByteTokenizer().encode(observation.text + "\nReply:"))
+    assert reply.reply_ids == (*ByteTokenizer().encode(reply.text), 256)
+    assert sum(reply.logprobs) == pytest.approx(-0.693147, abs=1e-5)  # ln 1/2
+    assert (reply.finish_reason, reply.policy_version) == ("stop", 7)
+    assert reply.usage == {"prompt_tokens": len(reply.prompt_ids), "completion_tokens": len(reply.reply_ids)}
+    assert agent.act([observation]) == [reply]  # drawn from the observation's seed
+    assert agent.masses([observation]) == [pytest.approx({"[check]": 0.5, "[bet]": 0.5})]
+    assert ModelAgent(model, sampling=Sampling(top_k=1)).masses([observation]) is None

@@ -1,0 +1,205 @@
+"""The transformers engine: padding, sharing, changing weights, loading."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, GemmaConfig, GPT2Config, LlamaConfig, MistralConfig
+
+from agents.models import hf
+from agents.models.hf import HFModel
+from agents.models.model import Request, Sampling
+from agents.specs import make_agent
+
+RULES = tuple(range(200, 240))  # a beginning that some prompts share
+PROMPTS = [(7,), tuple(range(10, 50)), (3, 0, 4, 0, 5), tuple(range(100, 117)), (7, 8)]
+
+
+def counted(model):
+    """Counts rows and tokens of every forward pass from here on."""
+    seen = {"passes": 0, "rows": 0, "tokens": 0}
+    run = model._forward._run
+
+    def counting(**inputs):
+        seen["passes"] += 1
+        seen["rows"] += inputs["input_ids"].shape[0]
+        seen["tokens"] += inputs["input_ids"].numel()
+        return run(**inputs)
+
+    model._forward._run = counting
+    return seen
+
+
+def alone(model, ids, prompt_length):
+    """Log-probabilities of one sequence by itself: no padding, no cache, no batch."""
+    with torch.no_grad():
+        logp = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].log_softmax(-1)
+    return [float(logp[place - 1, ids[place]]) for place in range(prompt_length, len(ids))]
+
+
+def small(config, **options):
+    torch.manual_seed(1)
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, **options).eval()
+
+
+SHAPE = {"vocab_size": 300, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+GPT2 = {"vocab_size": 300, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}
+UNEVEN = {"initializer_range": 0.2}  # random weights with distributions far from uniform
+OTHERS = {
+    "llama-eager": lambda: small(LlamaConfig(**SHAPE, **UNEVEN), attn_implementation="eager"),
+    "mistral-window-8": lambda: small(MistralConfig(**SHAPE, **UNEVEN, num_key_value_heads=2, sliding_window=8)),
+    "gemma": lambda: small(GemmaConfig(**SHAPE, **UNEVEN, num_key_value_heads=1, head_dim=8)),
+    "gpt2": lambda: small(GPT2Config(**GPT2, **UNEVEN)),
+}
+
+
+@pytest.mark.parametrize("name", ["qwen3", *OTHERS])
+def test_a_padded_batch_gives_what_each_sequence_gives_alone(name, qwen3, tokenizer):
+    model = qwen3 if name == "qwen3" else OTHERS[name]()
+    engine = HFModel(model, tokenizer, eos_token_ids=[0])
+    requests = [Request(n, PROMPTS[n % 5], Sampling(max_tokens=3 + n % 9), seed=n) for n in range(40)]
+    for completion in engine.generate(requests):
+        prompt = completion.prompt_ids
+        assert completion.logprobs == pytest.approx(alone(model, prompt + completion.ids, len(prompt)), abs=1e-5)
+    replies = [tuple(range(20, 20 + n)) for n in range(5)]
+    stems = [(*RULES, *range(10, 10 + 3 * n)) for n in range(1, 6)] + [(*RULES[:36], 1, 2), RULES, RULES[:32]]
+    for wave in range(2):  # the second meets what the first has left
+        requests = [Request(n, stems[n % 4 + 4 * wave], Sampling(max_tokens=1 + n % 9), seed=n) for n in range(30)]
+        for completion in engine.generate(requests):
+            prompt = completion.prompt_ids
+            assert completion.logprobs == pytest.approx(alone(model, prompt + completion.ids, len(prompt)), abs=1e-5)
+    for prompt, reply, scores in zip(PROMPTS, replies, engine.score(PROMPTS, replies), strict=True):
+        assert scores == pytest.approx(alone(model, prompt + reply, len(prompt)), abs=1e-5)
+
+
+def test_the_end_token_counts_as_sampled_where_padding_uses_the_same(make_tokenizer, make_qwen3):
+    replies = []
+    for pad_is_eos in (True, False):
+        tokenizer = make_tokenizer(pad_is_eos=pad_is_eos)
+        assert (tokenizer.pad_token_id == tokenizer.eos_token_id) == pad_is_eos
+        model = HFModel(make_qwen3(len(tokenizer), scale=0.02), tokenizer)
+        model.model.config.pad_token_id = tokenizer.pad_token_id
+        sampling = Sampling(max_tokens=12, temperature=1.5)
+        requests = [Request(n, (*PROMPTS[n % 5], tokenizer.eos_token_id), sampling, seed=n) for n in range(200)]
+        replies.append(model.generate(requests))
+    for with_shared, with_own in zip(*replies, strict=True):
+        assert with_shared.ids == with_own.ids
+        assert (with_shared.ids[-1] == 0) == (with_shared.finish_reason == "stop")
+        assert 0 not in with_shared.ids[:-1]
+    assert {completion.finish_reason for completion in replies[0]} == {"stop", "length"}
+
+
+def test_600_requests_for_12_prompts_cost_12_prefills(qwen3, tokenizer):
+    model = HFModel(qwen3, tokenizer)
+    seen = counted(model)
+    prompts = [(9, number, *range(100, 120)) for number in range(12)]
+    model.generate([Request(n, prompts[n % 12], Sampling(max_tokens=1), seed=n) for n in range(600)])
+    assert seen == {"passes": 1, "rows": 12, "tokens": 12 * 22}
+    model.generate([Request(n, prompts[n % 12], Sampling(max_tokens=1), seed=n + 600) for n in range(600)])
+    assert seen["rows"] == 12  # known, as long as the weights stay
+
+
+def test_prompts_that_begin_alike_share_their_beginning(qwen3, tokenizer):
+    model = HFModel(qwen3, tokenizer)
+    seen = counted(model)
+    one = Sampling(max_tokens=1)
+    model.generate([Request(n, (*RULES, 7, n), one) for n in range(10)])
+    assert seen == {"passes": 2, "rows": 11, "tokens": 41 + 10 * 1}
+    model.generate([Request(n, (*RULES, 8, n), one) for n in range(10)])  # agrees with them up to the rules' end
+    assert seen["tokens"] == 41 + 10 + 10 * 2
+    model.version = 1  # other weights have other keys
+    model.generate([Request(n, (*RULES, 8, n), one) for n in range(10)])
+    assert seen["tokens"] == 41 + 10 + 10 * 2 + 41 + 10
+
+
+def test_replies_share_what_they_have_in_common(qwen3, tokenizer):
+    model = HFModel(qwen3, tokenizer)
+    seen = counted(model)
+    completions = model.generate([Request(n, (5, 6), Sampling(max_tokens=4), seed=n) for n in range(100)])
+    beginnings = {completion.ids[:length] for completion in completions for length in range(1, len(completion.ids))}
+    assert seen["rows"] == 1 + len(beginnings)
+    assert seen["rows"] < 250
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_changed_weights_are_used_from_the_next_request_on(announced, make_qwen3, tokenizer):
+    live = make_qwen3(len(tokenizer))
+    model = HFModel(live, tokenizer)
+    requests = [Request(n, PROMPTS[n % 5], Sampling(max_tokens=6), seed=n) for n in range(30)]
+    before = model.generate(requests)
+    with torch.no_grad():
+        for parameter in live.parameters():
+            parameter.data.add_(0.01 * torch.randn_like(parameter))  # `.data`: not even autograd sees it
+    if announced:
+        model.version = 1
+    after = model.generate(requests)
+    assert [completion.ids for completion in after] != [completion.ids for completion in before]
+    for completion in after:
+        assert completion.version == int(announced)
+        expected = alone(live, completion.prompt_ids + completion.ids, len(completion.prompt_ids))
+        assert completion.logprobs == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_request_goes_on_when_the_weights_change_in_the_middle(make_qwen3, tokenizer):
+    model = HFModel(make_qwen3(len(tokenizer)), tokenizer, eos_token_ids=())
+    model.submit(Request("long", (5, 6), Sampling(max_tokens=6), seed=1))
+    model.submit(Request("short", (5, 6), Sampling(max_tokens=2), seed=2))
+    assert [completion.key for completion in model.poll()] == ["short"]
+    model.version = 1
+    model.submit(Request("new", (5, 6), Sampling(max_tokens=2), seed=2))
+    rest = {completion.key: completion for _ in range(2) for completion in model.poll()}
+    assert (rest["long"].version, rest["new"].version) == (0, 1)
+    assert len(rest["long"].ids) == 6
+
+
+def test_the_module_is_left_as_it_was(make_qwen3, tokenizer):
+    live = make_qwen3(len(tokenizer), attention_dropout=0.5).train()
+    model = HFModel(live, tokenizer)
+    (completion,) = model.generate([Request(0, PROMPTS[1], Sampling(max_tokens=5))])
+    assert live.training
+    assert completion.logprobs == pytest.approx(model.score([PROMPTS[1]], [completion.ids])[0], abs=1e-5)  # no dropout
+    live(input_ids=torch.tensor([PROMPTS[1]]), labels=torch.tensor([PROMPTS[1]])).loss.backward()
+    assert all(parameter.grad is not None for parameter in live.parameters())
+
+
+def test_memory_of_distributions_is_bounded(qwen3, tokenizer, monkeypatch):
+    requests = [Request(n, PROMPTS[n % 5], Sampling(max_tokens=5), seed=n) for n in range(60)]
+    expected = HFModel(qwen3, tokenizer).generate(requests)
+    monkeypatch.setattr(hf, "KEPT_BYTES", 1)
+    forgetful = HFModel(qwen3, tokenizer)
+    assert [completion.ids for completion in forgetful.generate(requests)] == [completion.ids for completion in expected]
+    assert not forgetful._known
+
+
+def test_a_failed_pass_leaves_the_model_usable(make_qwen3, tokenizer):
+    model = HFModel(make_qwen3(len(tokenizer)), tokenizer)
+    with pytest.raises(IndexError):
+        model.generate([Request(0, (100_000,))])  # no such token
+    assert model.waiting == 0
+    assert len(model.generate([Request(0, (5,))])) == 1
+
+
+def test_prompts_beyond_the_context_are_refused(make_qwen3, tokenizer):
+    model = HFModel(make_qwen3(len(tokenizer), max_position_embeddings=20), tokenizer)
+    with pytest.raises(ValueError, match=r"18 tokens with up to 3 of reply exceeds the model's context of 20 tokens"):
+        model.submit(Request(0, (5,) * 18, Sampling(max_tokens=3)))
+
+
+def test_saved_models_are_loaded_once_and_play(tmp_path, make_qwen3, tokenizer):
+    make_qwen3(len(tokenizer)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    cold = make_agent(f"hf:{tmp_path},temperature=0.5,max_tokens=3,device=cpu")
+    hot = make_agent(f"hf:{tmp_path},max_tokens=3,device=cpu")
+    assert cold.model is hot.model
+    assert (cold.sampling, hot.sampling) == (Sampling(temperature=0.5, max_tokens=3), Sampling(max_tokens=3))
+    assert cold.fingerprint()["model"] == str(tmp_path)
+    assert cold.fingerprint()["temperature"] == 0.5
+    with pytest.raises(ValueError, match="dtype='int8'"):
+        make_agent(f"hf:{tmp_path},dtype=int8")
+
+
+def test_a_missing_model_says_what_to_do(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no such folder. Save one there with model.save_pretrained"):
+        make_agent(f"hf:{tmp_path}/nothing")
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        make_agent(f"hf:{tmp_path}")
+    with pytest.raises(ValueError, match="has no option 'temprature'; did you mean 'temperature'"):
+        make_agent(f"hf:{tmp_path},temprature=1")

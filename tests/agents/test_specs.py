@@ -1,0 +1,54 @@
+import pytest
+
+from agents.human import Human
+from agents.reference import ReferenceAgent
+from agents.specs import make_agent, parse_spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts"),
+    [
+        ("random", ("random", None, {})),
+        (" nash:alpha=0.2 ", ("nash", None, {"alpha": 0.2})),
+        ("hf:a/b,top_p=1,thinking=false,top_k=none", ("hf", "a/b", {"top_p": 1, "thinking": False, "top_k": None})),
+        ("hf:/a=b/c", ("hf", "/a=b/c", {})),
+        ("x:name = word", ("x", None, {"name": "word"})),
+        ("openai:m@http://localhost:8000/v1", ("openai", "m@http://localhost:8000/v1", {})),
+    ],
+)  # fmt: skip
+def test_parts_of_a_spec(spec, parts):
+    assert parse_spec(spec) == parts
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("", "an agent spec is a string such as"),
+        (None, "not None"),
+        ("randm", "no agent 'randm'; did you mean 'random'?"),
+        ("hf", "needs a target: hf:NAME"),
+        ("human:me", "takes no target, but was given 'me'"),
+        ("hf:a,b", "two targets, 'a' and 'b'"),
+        ("hf:a,temprature=1", "no option 'temprature'; did you mean 'temperature'"),
+        ("random:x", "takes options such as key=value, not 'x'"),
+    ],
+)
+def test_wrong_specs_say_what_is_right(spec, message):
+    with pytest.raises(ValueError) as error:
+        make_agent(spec)
+    assert message in str(error.value)
+
+
+def test_specs_make_agents_that_know_their_spec():
+    agent = make_agent(" random ")
+    assert isinstance(agent, ReferenceAgent)
+    assert agent.spec == "random"
+    assert agent.fingerprint() == {"spec": "random"}
+    assert isinstance(make_agent("human"), Human)
+
+
+def test_a_player_that_the_game_lacks_is_refused():
+    with pytest.raises(ValueError, match="TicTacToe has no reference player 'nash'"):
+        make_agent("nash", "TicTacToe")
+    with pytest.raises(ValueError, match="unexpected keyword argument 'beta'"):
+        make_agent("nash:beta=1", "KuhnPoker")
