@@ -173,8 +173,8 @@ class Careless(Optimal):
 
 PLAYERS = {
     "silent": Silent,
-    "contradictor": Contradictor,
     "careless": Careless,
+    "contradictor": Contradictor,
     "cherry_picker": CherryPicker,
     "consultant": Consultant,
     "optimal": Optimal,

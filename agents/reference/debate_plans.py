@@ -9,7 +9,7 @@ from lmgames.debate_sources.bisection import DIGIT
 from lmgames.debate_sources.custody import event_of, implied_room, room_of
 
 MAX_SETS = 6_000
-"""Sets of quoted sentences up to which a custody debate is searched to its end."""
+"""Sets of quoted sentences up to which all are tried and a custody debate is searched to its end."""
 
 
 class Story:
@@ -34,7 +34,12 @@ class Story:
         return self._values[shown] if side == 0 else -self._values[shown]
 
     def best_set(self, shown: int, count: int, side: int) -> tuple[int, ...]:
-        """Numbers of the at most `count` further sentences that help a side most if nobody replies; the fewest such."""
+        """Numbers of the at most `count` further sentences that help a side most if nobody replies; the fewest such.
+
+        Fewer than `count` are looked for where the sets of so many are more than `MAX_SETS`.
+        """
+        while count > 1 and self._count_sets(count) > MAX_SETS:
+            count -= 1
         sets = self._sets(shown, count)
         best = max(sets, key=lambda bits: (self.value(shown | bits, side), -bits.bit_count()))
         return _numbers(best)

@@ -8,7 +8,7 @@ import argparse
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 from agents.reference.base import ReferencePlayer
 from lmgames.chance import Chance
@@ -99,7 +99,7 @@ class Blender(Mismatch):
         choices = unsaid(
             list(dict.fromkeys(sentence for word in words for sentence in true_sentences(word))), observation.view
         )
-        fitting = best(choices, lambda clue: sum(sentence_of(clue) in true_sentences(word) for word in words))
+        fitting = best(choices, lambda clue: sum(sentence_of(clue) in truths(word) for word in words))
         return chance.choice(self.preferred(fitting, words[0]), "clue")
 
     def is_spy(self, observation: Observation) -> bool:
@@ -119,7 +119,7 @@ class Blender(Mismatch):
             return []
         families = load_bank() if own is None else (family_of(own),)
         words = [concept.name for family in families for concept in family.concepts if concept.name != own]
-        return best(words, lambda word: sum(sentence in true_sentences(word) for sentence in sentences))
+        return best(words, lambda word: sum(sentence in truths(word) for sentence in sentences))
 
 
 PLAYERS: dict[str, Callable[..., ReferencePlayer]] = {
@@ -144,9 +144,15 @@ def heard(view: SpyState) -> list[tuple[str, str]]:
     return [(seat, sentence_of(words or "")) for cycle in view.cycles for seat, words in cycle.clues]
 
 
+@cache
+def truths(word: str) -> frozenset[str]:
+    """The sentences that are true of a word of the bank."""
+    return frozenset(true_sentences(word))
+
+
 def misfit(sentence: str, word: str) -> float:
     """How much a sentence speaks against its speaker having `word`: 0 if true of it, 1 if false."""
-    if sentence in true_sentences(word):
+    if sentence in truths(word):
         return 0.0
     return 1.0 if sentence else UNKNOWN
 
@@ -166,7 +172,7 @@ def _sentences() -> dict[tuple[str, ...], str]:
 def breadth(sentence: str, family_name: str) -> int:
     """How many words of a family a sentence is true of."""
     (family,) = (family for family in load_bank() if family.name == family_name)
-    return sum(sentence in family.true_sentences(concept) for concept in family.concepts)
+    return sum(sentence in truths(concept.name) for concept in family.concepts)
 
 
 def unsaid(sentences: Sequence[str], view: SpyState) -> list[str]:
@@ -188,43 +194,61 @@ def best(options: Sequence[str], score: Callable[[str], float]) -> list[str]:
 # How the players fare.
 
 
-def play(game: WhoIsTheSpy, players: Mapping[str, ReferencePlayer], seed: int) -> dict[str, Any]:
-    """The facts of an episode in which each role, as it really is, is played by one of `players`."""
+def play(game: WhoIsTheSpy, sitting: Mapping[str, ReferencePlayer], seed: int) -> SpyState:
+    """The end of an episode.
+
+    Args:
+        sitting: who plays, by seat or, as it really is, by role.
+    """
     state, turn = game.start(game.deal(Chance(seed))), 0
     while not game.is_over(state):
         moves = {}
         for seat in game.to_move(state):
+            player = sitting.get(seat) or sitting[game.role_of(state, seat)]
             view = game.view(state, seat)
             legal = game.legal_moves(view, seat)
             draws = Chance(seed).word("player", seat, turn)
             asked = Observation("", seat, game.role_of(view, seat), legal, turn, draws, game=game, view=view)
-            moves[seat] = game.parse(view, seat, players[game.role_of(state, seat)].reply(asked))
+            moves[seat] = game.parse(view, seat, player.reply(asked))
         state, turn = game.apply(state, moves), turn + len(moves)
-    return game.facts(state)
+    return state
 
 
-def shares(game: WhoIsTheSpy, players: Mapping[str, ReferencePlayer], games: int) -> tuple[float, float, float]:
+def shares(game: WhoIsTheSpy, by_role: Mapping[str, ReferencePlayer], games: int) -> tuple[float, float, float]:
     """(spy ejected, votes right, abstentions) as shares over episodes with the seeds 0, 1, ..."""
-    facts = [play(game, players, seed) for seed in range(games)]
-    keys = ("vote_accuracy", "abstention_rate")
-    accuracy, abstentions = (sum(found[key] for found in facts) / games for key in keys)
+    facts = [game.facts(play(game, by_role, seed)) for seed in range(games)]
+    accuracy, abstentions = (sum(found[key] for found in facts) / games for key in ("vote_accuracy", "abstention_rate"))
     return sum(found["result"] == "civilians" for found in facts) / games, accuracy, abstentions
 
 
+def mean_return(game: WhoIsTheSpy, name: str, games: int) -> float:
+    """Of a player in a seat drawn by lot, among players drawn from all of `PLAYERS`, over the seeds 0, 1, ..."""
+    players = {each: make() for each, make in PLAYERS.items()}
+    total = 0.0
+    for seed in range(games):
+        chance = Chance(seed).derive("seating")
+        seat = chance.choice(game.player_names, "seat")
+        sitting = {other: players[chance.choice(list(PLAYERS), "player", other)] for other in game.seats}
+        total += game.returns(play(game, {**sitting, seat: players[name]}, seed))[seat]
+    return total / games
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="How spies and voters fare: 4 players, 2 clue rounds, one vote of the civilians."
-    )
-    parser.add_argument("--games", type=int, default=2000, help="episodes a row")
+    parser = argparse.ArgumentParser(description="How the reference players of Who Is The Spy fare, as two tables.")
+    parser.add_argument("--games", type=int, default=1000, help="episodes behind each row")
     games = parser.parse_args().games
     game = WhoIsTheSpy(players=4)
     print("| clues | spy | voters | spy ejected | votes right | abstentions |\n|---|---|---|---|---|---|")
     for clues in ("random", "specific", "vague"):
         for spy in ("naive", "blender"):
             for voter in ("naive", "mismatch", "abstainer"):
-                players = {"spy": PLAYERS[spy](clues=clues), "civilian": PLAYERS[voter](clues=clues)}
-                row = " | ".join(f"{share:.3f}" for share in shares(game, players, games))
+                by_role = {"spy": PLAYERS[spy](clues=clues), "civilian": PLAYERS[voter](clues=clues)}
+                row = " | ".join(f"{share:.3f}" for share in shares(game, by_role, games))
                 print(f"| {clues} | {spy} | {voter} | {row} |", flush=True)
+    print('\n| player | scheme="vision_zero" | scheme="win" |\n|---|---|---|')
+    for name in PLAYERS:
+        means = (mean_return(WhoIsTheSpy(players=4, scheme=scheme), name, games) for scheme in ("vision_zero", "win"))
+        print(f"| {name} | {' | '.join(f'{mean:+.3f}' for mean in means)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -592,3 +594,11 @@ def test_it_runs_as_a_module_with_a_person_at_the_keyboard():
     assert "Game over (rules): player_0" in result.stdout
     assert "You left the game." in result.stdout
     assert "human   player_0" in result.stdout.replace("human  ", "human   ")
+
+
+def test_the_agent_in_the_documentation_runs():
+    page = (Path(__file__).parents[2] / "docs" / "agents.md").read_text()
+    (example,) = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class Bluffer" in code]
+    names = {}
+    exec(example, names)  # noqa: S102  # our own page
+    assert len(names["episodes"]) == 200

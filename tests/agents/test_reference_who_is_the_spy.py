@@ -4,9 +4,8 @@ from functools import cache
 
 import pytest
 
-from agents.reference.who_is_the_spy import PLAYERS, Blender, breadth, play, sentence_of, shares, unsaid
+from agents.reference.who_is_the_spy import PLAYERS, Blender, breadth, mean_return, play, sentence_of, shares, unsaid
 from agents.specs import make_agent
-from lmgames.chance import Chance
 from lmgames.games.who_is_the_spy import ABSTAIN, WhoIsTheSpy
 from lmgames.observation import Observation
 from lmgames.registry import make
@@ -204,6 +203,7 @@ def test_an_episode_follows_from_its_seed():
     game, players = game_of(), {"civilian": PLAYERS["mismatch"](), "spy": Blender()}
     assert play(game, players, 3) == play(game, players, 3)
     assert play(game, players, 3) != play(game, players, 4)
+    assert play(game, {**players, "player_0": Blender()}, 3).result
 
 
 def test_unknown_styles_and_options_are_refused():
@@ -250,25 +250,6 @@ def test_specific_clues_feed_a_blending_spy_and_expose_a_naive_one():
 def test_the_ladder_is_one():
     """The mean points of each player among players drawn from all: the weakest and the strongest stand out."""
     game = WhoIsTheSpy(players=4, scheme="win")
-    naive, abstainer, mismatch, blender = (mean_points(game, name, 400) for name in PLAYERS)
+    naive, abstainer, mismatch, blender = (mean_return(game, name, 400) for name in PLAYERS)
     assert naive < min(abstainer, mismatch)
     assert max(abstainer, mismatch) + 0.1 < blender
-
-
-def mean_points(game, name, games):
-    made = {each: PLAYERS[each]() for each in PLAYERS}
-    total = 0.0
-    for seed in range(games):
-        chance = Chance(seed)
-        sitting = {seat: made[chance.choice(list(PLAYERS), "who", seat)] for seat in game.seats}
-        focal = chance.choice(game.seats, "focal")
-        sitting[focal] = made[name]
-        state, turn = game.start(game.deal(chance)), 0
-        while not game.is_over(state):
-            moves = {}
-            for seat in game.to_move(state):
-                request = asked(game, state, seat, chance.word("player", seat, turn))
-                moves[seat] = game.parse(request.view, seat, sitting[seat].reply(request))
-            state, turn = game.apply(state, moves), turn + 1
-        total += game.returns(state)[focal]
-    return total / games
