@@ -1,6 +1,7 @@
 """Every Python block of the README and the docs runs, in order, in one namespace a page. A block is left out by a comment line
-`<!-- not run: reason -->` right above it."""
+`<!-- not run: reason -->` right above it; one that begins with `# name.py` is saved as that module and imported."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -22,7 +23,13 @@ def blocks(page):
 def test_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
+    monkeypatch.syspath_prepend(str(tmp_path))
     for line, code in blocks(page):
+        module = re.match(r"# (\w+)\.py\n", code)
+        if module:
+            (tmp_path / f"{module[1]}.py").write_text(code, encoding="utf-8")
+            namespace[module[1]] = importlib.import_module(module[1])
+            continue
         exec(compile("\n" * line + code, str(page), "exec"), namespace)  # noqa: S102  # our own documentation
 
 

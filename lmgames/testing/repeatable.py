@@ -97,11 +97,12 @@ def hash_seeds(subject: Subject) -> None:
 
 def _address(subject: Subject) -> dict[str, str]:
     """Where another process finds the game."""
-    if subject.env_id is not None:
-        return {"id": subject.env_id}
     kind = type(subject.game)
-    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-    if file is None or "<locals>" in kind.__qualname__:
+    if subject.env_id is not None and kind.__module__.startswith("lmgames."):
+        return {"id": subject.env_id}
+    module = sys.modules.get(kind.__module__)
+    file = getattr(module, "__file__", None)
+    if file is None or kind.__module__ == "__main__" or getattr(module, kind.__qualname__, None) is not kind:
         raise Skipped(f"another process cannot import {kind.__qualname__}; define it at the top level of a module")
     return {"file": str(Path(file).resolve()), "class": kind.__qualname__}
 
