@@ -319,6 +319,15 @@ class AdversarialTaboo(Game[TabooState, str]):
             "turn_weights": {seat: self.turn_weights(len(state.said[index::2])) for index, seat in enumerate(self.seats)},
         }
 
+    def hidden_twin(self, state: TabooState, seat: str, chance: Chance) -> TabooState:
+        """Another target with the same hint that no message so far has said; the attacker, and the end, hide nothing."""
+        if seat == ATTACKER or state.ending:
+            return state
+        for target in chance.shuffled(self.pool, "target"):
+            if self.hint_for(target) == state.hint and not any(self.says(target, message) for message in state.said):
+                return replace(state, target=target)
+        return state
+
     def turn_weights(self, turns: int) -> list[float]:
         """The share of a seat's result that each of its turns is credited with; they sum to 1.
 
