@@ -52,6 +52,9 @@ OPTION_SETS: dict[str, dict[str, dict[str, Any]]] = {
         "agent_judge": {"judge": "agent", "interactive": True},
         "simultaneous": {"order": "simultaneous", "reward": "prob"},
         "pixels": {"source": "pixels", "order": "alternating"},
+        "tally": {"source": "tally", "size": 10, "judge": "coin", "know_truth": False, "swap": "both"},
+        "bisection": {"source": "bisection", "size": 8, "mode": "consultancy", "judge": "agent", "judge_reward": "log"},
+        "double_consultancy": {"mode": "double_consultancy", "show_invalid": True, "quotes": 1},
     },
     "AdversarialTaboo-v0": {
         "hint": {"hint": "category", "rounds": 3, "attacker_violation": "void"},
