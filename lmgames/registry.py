@@ -13,7 +13,6 @@ from typing import Any
 
 import gymnasium
 import pettingzoo
-from pettingzoo.utils.wrappers import OrderEnforcingWrapper
 
 from lmgames.aec import GameEnv
 from lmgames.game import Game
@@ -120,7 +119,7 @@ def make_game(name: str, **options: Any) -> Game[Any, Any]:
     return game_class(name)(**of_game)
 
 
-def make(name: str, **options: Any) -> OrderEnforcingWrapper[str, dict[str, str], str]:
+def make(name: str, **options: Any) -> GameEnv:
     """The AEC environment of a game: `make("KuhnPoker-v0", hands=5, legal_hint="none")`.
 
     Args:
@@ -132,7 +131,7 @@ def make(name: str, **options: Any) -> OrderEnforcingWrapper[str, dict[str, str]
     """
     of_game, of_env = split_options(name, options)
     env_id = f"{NAMESPACE}/{name.removeprefix(NAMESPACE + '/')}"
-    return OrderEnforcingWrapper(GameEnv(make_game(name, **of_game), env_id=env_id, **of_env))
+    return GameEnv(make_game(name, **of_game), env_id=env_id, **of_env)
 
 
 for _name in GAMES:

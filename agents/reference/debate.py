@@ -175,8 +175,8 @@ PLAYERS = {
     "silent": Silent,
     "careless": Careless,
     "contradictor": Contradictor,
-    "cherry_picker": CherryPicker,
     "consultant": Consultant,
+    "cherry_picker": CherryPicker,
     "optimal": Optimal,
 }
 

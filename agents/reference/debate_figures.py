@@ -61,7 +61,7 @@ def measure(options: Mapping[str, Any], games: int) -> dict[str, float]:
 
     Args:
         options: of the game.
-        games: debates behind each figure, even; about half as many for "liar".
+        games: debates behind each figure, even; half as many for "liar".
     """
     optimal, careless = Optimal(), Careless()
     debate = Debate(**options, swap="both")
@@ -106,8 +106,8 @@ def main() -> None:
         row = measure(options, games)
         name = ", ".join(f"{key}={value}" for key, value in options.items())
         print(f"| {name} | {' | '.join(f'{row[column]:.3f}' for column in COLUMNS)} |", flush=True)
-    error = math.sqrt(0.25 / games)
-    print(f"\n{games} debates a figure, about half as many for `liar`; standard error at most {error:.3f}.")
+    error = math.sqrt(0.25 / (games / 2))  # each question is played twice
+    print(f"\n{games} debates a figure, half as many for `liar`; standard error at most {error:.3f}.")
     print("Ten-way judge alone: " + ", ".join(f"{shown} pixels {ten_way(shown, games):.3f}" for shown in (4, 6, 8)))
 
 

@@ -225,7 +225,7 @@ def spoofing(subject: Subject) -> str:
     same as after a harmless reply.
     """
     sent = accepted = 0
-    for share in ("move", "public", "raw"):
+    for share in ("move",) if subject.game.words_are_free else ("move", "public", "raw"):
         for seat in subject.game.seats:
             env = subject.env(share=share)
             if not _to_turn_of(env, seat, subject.seeds[0]):
@@ -252,7 +252,7 @@ def _to_turn_of(env: GameEnv, seat: str, seed: int) -> bool:
 
 def _scene(env: GameEnv, seat: str) -> tuple[Scene, Any]:
     """What a forger knows, and how it wraps a payload so that the reply is a move where it can be."""
-    other = next(each for each in env.possible_agents if each != seat)
+    other = next((each for each in env.possible_agents if each != seat), seat)
     lines = [line for line in env.lines(other) if isinstance(line, str)]
     legal = env.infos[seat]["legal_moves"]
     move = legal[0] if legal else "[pass]"

@@ -156,7 +156,9 @@ def test_a_story_by_hand():
         ("Ann takes the key in the attic", "Ben goes to the hall", "Ann joins Ben", "Ann goes to the study"),
         ("hall", "attic"),
     )
-    assert story.value(0b0001, 0) == -1 and story.value(0b0111, 0) == 1 and story.value(0b0101, 0) == 0
+    assert story.value(0b0001, 0) == -1
+    assert story.value(0b0111, 0) == 1
+    assert story.value(0b0101, 0) == 0
     assert story.best_set(0, 1, 1) == (1,)  # the sentence that names the attic
     assert story.best_set(0, 3, 0) == (1, 2, 3)
     assert story.best_reply(0b0001, 2, 0, (True,), 0) == (2, 3)
@@ -188,7 +190,8 @@ def test_every_player_plays_every_seat_of_every_kind_of_debate(name, options):
         env.reset(seed=seed)
         while not env.outcome:
             env.step(agent.act([env.observation(env.agent_selection)])[0].text)
-        assert env.outcome == "rules" and all(turn.status == "ok" for turn in env.turns)
+        assert env.outcome == "rules"
+        assert all(turn.status == "ok" for turn in env.turns)
         assert replay(env.record()).returns == env.returns
 
 
@@ -200,13 +203,15 @@ def test_the_ladder_rises():
         scores[name] = (honest + 1 - mean(game, 100, Optimal(), player())) / 2
     ladder = list(scores.values())
     assert ladder == sorted(ladder), scores
-    assert scores["silent"] < 0.15 and scores["optimal"] == 0.5
+    assert scores["silent"] < 0.15
+    assert scores["optimal"] == 0.5
 
 
 def test_silence_quotes_nothing_and_a_contradictor_helps_the_other_side():
     game = Debate()
     facts = play(game, 1, {"honest": Silent(), "liar": Silent()})
-    assert facts["choice"] is None and facts["quotes"]["debater_0"] == {"valid": 0, "over_budget": 0, "invalid": 0}
+    assert facts["choice"] is None
+    assert facts["quotes"]["debater_0"] == {"valid": 0, "over_budget": 0, "invalid": 0}
     game = Debate(source="tally", rounds=2, mode="consultancy")
     state = game.start(game.deal(Chance(0)))
     weights = sorted(
