@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import transformers
 from rich.console import Console
 from rich.table import Table
 
@@ -26,6 +27,7 @@ from training.display import RichDisplay
 from training.plot import plot_runs
 from training.train import train
 
+WIDTH = 140  # columns, where there is no terminal to tell
 OPPONENTS = ("random", "bet_call", "honest", "nash")
 ROWS = {"last": "last weights", "average": "time-average of the policies", "ema": "moving average of the weights (kept)"}
 
@@ -41,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--blocks", type=int, default=200, help="deals for each pair of the rating (default 200)")
     known = parser.parse_args(arguments)
     began = time.perf_counter()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    transformers.utils.logging.disable_progress_bar()  # ours says how far the whole is
     config = load_config("kuhn_tiny", {"seed": known.seed} | ({"steps": known.steps} if known.steps else {}))
     console.print(f"Training on {config.game} by self-play: {config.steps} steps of {config.games_per_step} games.")
     with RichDisplay() as display:

@@ -176,8 +176,9 @@ class Game(ABC, Generic[State, Move]):
         """Returns when `seat` forfeits the episode: zero-sum games pay -1 to it and share +1, others pay nobody."""
         if self.payoffs != "zero_sum":
             return dict.fromkeys(self.seats, 0.0)
-        share = 1.0 / (len(self.seats) - 1)
-        return {other: -1.0 if other == seat else share for other in self.seats}
+        others = len(self.seats) - 1
+        share = round(2**40 / others) / 2**40  # a multiple of 2**-40, so that the shares sum exactly
+        return {other: -share * others if other == seat else share for other in self.seats}
 
     def noop(self, view: State, seat: str) -> Move | None:
         """The move that does least, for `invalid_policy="retry_noop"`; None where the rules have none."""

@@ -26,8 +26,12 @@ def _train(arguments: list[str]) -> int:
     config = load_config(known.recipe, _overrides(rest))
     run = known.run or Path("runs") / f"{Path(known.recipe).stem}-seed{config.seed}"
 
+    import transformers
+
     from training.display import RichDisplay
     from training.train import train
+
+    transformers.utils.logging.disable_progress_bar()  # ours says how far the run is
 
     with RichDisplay() as display:
         try:
