@@ -9,10 +9,12 @@ import inspect
 import secrets
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gymnasium.spaces import Dict
 from pettingzoo import AECEnv
+from pettingzoo.utils.env import AECIterable, AECIterator
+from pettingzoo.utils.env_logger import EnvLogger
 
 from lmgames.chance import Chance
 from lmgames.game import Game, check_choice, check_count
@@ -26,6 +28,9 @@ InvalidPolicy = Literal["forfeit", "retry_forfeit", "retry_random", "retry_noop"
 LegalHint = Literal["list", "count", "none"]
 Share = Literal["move", "public", "raw"]
 MAX_OBSERVATION_CHARS = 4_000_000
+OF_PETTINGZOO = ("agents", "num_agents", "agent_selection", "rewards", "terminations", "truncations", "infos")
+OF_AN_EPISODE = {*OF_PETTINGZOO, "seed", "instance", "outcome", "turns", "returns", "waiting", "game_state"}
+"""Attributes that `reset` sets."""
 
 
 class GameEnv(AECEnv[str, dict[str, str], str]):
@@ -33,8 +38,12 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
 
     Observations are `{"text": str}`, actions are replies (`str`). The acting agent's `infos` entry has `legal_moves` (texts,
     or None where words are free), `action_mask` (texts that `action_space(agent).sample(mask)` draws from: the legal moves,
-    or one legal sample reply), `role`, `turn` (accepted moves so far) and `invalid_count` (refused replies of this seat so
+    or one legal sample reply), `role`, `turn` (accepted moves before those being made now) and `invalid_count` (refused replies of this seat so
     far). After the end every agent's entry has `role`, `facts`, `outcome` and `invalid_count`.
+
+    It holds the order of calls itself, as PettingZoo's `OrderEnforcingWrapper` does: before `reset`, attributes such as
+    `agents` raise AttributeError and methods AssertionError; `step` after the end warns. That wrapper may be put around it
+    all the same, but costs time at every look-up.
 
     Args:
         game: the rules.
@@ -45,7 +54,8 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         legal_hint: whether a request lists the legal moves ("list"), counts them, or leaves them out.
         show_rules: whether a seat's text starts with the rules; off for models that know them.
         share: what others see of a reply beyond what the rules show of the move: nothing ("move"), its public text
-            ("public"), or all of it, reasoning included ("raw", to reproduce suites that broadcast it).
+            ("public"), or all of it, reasoning included ("raw", to reproduce suites that broadcast it). Games with free words
+            say themselves what is heard, and take "move" alone.
         max_raw_chars, max_public_chars, clip: limits of a reply, see `parsing.public_text`.
         max_env_steps: safety limit on replies; reaching it truncates. None: as many as the rules and retries can need.
         render_mode: "human" prints, "ansi" returns, the text of the seat to move.
@@ -81,6 +91,8 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         check_count("max_public_chars", max_public_chars, 1)
         if max_env_steps is not None:
             check_count("max_env_steps", max_env_steps, 1)
+        if share != "move" and game.words_are_free:
+            raise ValueError(f"share={share!r}: what others hear of a reply is up to the rules of {game.name}; leave it at 'move'")
         if invalid_policy == "retry_noop" and type(game).noop is Game.noop:
             raise ValueError(f"invalid_policy='retry_noop': {game.name} has no move that does nothing")
         self.game = game
@@ -100,12 +112,20 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         """Options of this environment (not of its game) that differ from their defaults, of JSON types."""
         self.metadata = {**type(self).metadata, "name": f"{_snake(game.name)}_v{game.version}"}
         self.possible_agents = list(game.seats)
-        self.agents: list[str] = []
         # Spaces belong to the instance: PettingZoo's seed_test fails when two environments share one.
         self._action_spaces = {seat: TextSpace(max_raw_chars) for seat in game.seats}
         self._observation_spaces = {seat: _text_observation() for seat in game.seats}
         self.state_space = TextSpace(MAX_OBSERVATION_CHARS)
         self._stream, self._unseeded = Chance(secrets.randbits(64)), 0
+        self._has_reset = False
+        self._has_updated = False  # since agent_iter last named an agent
+
+    if not TYPE_CHECKING:  # a type checker that saw it would let every misspelt attribute pass
+
+        def __getattr__(self, name: str) -> Any:
+            if name in OF_AN_EPISODE:
+                raise AttributeError(f"{name} cannot be accessed before reset")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     # PettingZoo's interface.
 
@@ -136,7 +156,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         self._enter(self.game.start(self.instance))
         self._instance_given = pinned is not None
 
-        self.agents = list(self.possible_agents)
+        self.agents: list[str] = list(self.possible_agents)
         self.rewards: dict[str, float] = dict.fromkeys(self.agents, 0.0)
         self._cumulative_rewards: dict[str, float] = dict.fromkeys(self.agents, 0.0)
         self.terminations: dict[str, bool] = dict.fromkeys(self.agents, False)
@@ -144,9 +164,9 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         self.outcome = ""
         """Why the episode ended: "", "rules", "forfeit" or "limit"."""
         self._log: dict[str, list[Line]] = {seat: self._opening(seat) for seat in self.agents}
-        self._rendered = dict.fromkeys(self.agents, (0, ""))  # lines of the log that are rendered, and their text
+        self._text: dict[str, str] = {seat: render(lines) for seat, lines in self._log.items()}  # the log, rendered
         self._told: dict[str, int] = dict.fromkeys(self.agents, 0)  # lines of game.observe that stand in the log
-        self._committed: dict[str, Any] = {}
+        self._committed: dict[str, Any] = {}  # moves of the first of the movers, until all are there
         self._shared: list[Said] = []
         self._attempt = 0
         self._steps = 0
@@ -154,30 +174,33 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         self._invalid: dict[str, int] = dict.fromkeys(self.agents, 0)
         self._paid = self.game.returns(self._state)
         self._turns: list[Turn] = []
-        self._prompts = b""  # a chain of digests: a hash object could be neither copied nor pickled
+        self._asked: list[int] = []  # length of the text that the seat of each turn was asked with
         self._skip_agent_selection = None  # PettingZoo's dead-step helper leaves one behind
         self._select_next()
+        self._has_reset = self._has_updated = True
 
     def observe(self, agent: str) -> dict[str, str]:
         """`{"text": ...}`: all that the agent may read now. Reading it changes nothing."""
-        rendered, text = self._rendered[agent]
-        log = self._log[agent]
-        if rendered < len(log):
-            text = text + render(log[rendered:]) + "\n"
-            self._rendered[agent] = len(log), text
+        if not self._has_reset:
+            EnvLogger.error_observe_before_reset()
         untold = self._untold(agent)
-        return {"text": text + render(untold) if untold else text[:-1]}
+        return {"text": f"{self._text[agent]}\n{render(untold)}" if untold else self._text[agent]}
 
-    def step(self, action: str) -> None:
+    def step(self, action: str | None) -> None:
         """Takes the reply of `agent_selection`: a move or a refusal. No text makes it raise; None removes a dead agent."""
+        if not self._has_reset:
+            EnvLogger.error_step_before_reset()
+        self._has_updated = True
+        if not self.agents:
+            EnvLogger.warn_step_after_terminated_truncated()
+            return
         seat = self.agent_selection
-        if self.terminations[seat] or self.truncations[seat]:
+        if self.outcome:
             self._was_dead_step(action)
             return
         self._cumulative_rewards[seat] = 0.0
-        self._clear_rewards()
-        prompt = self.observe(seat)["text"].encode("utf-8", "surrogatepass")
-        self._prompts = hashlib.sha256(self._prompts + prompt).digest()
+        self.rewards = dict.fromkeys(self.agents, 0.0)
+        self._asked.append(len(self._text[seat]))
         self._steps += 1
         self._attempt += 1
         try:
@@ -193,10 +216,17 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         if not self.outcome and self._steps >= self._step_limit:
             self._end("limit", self.game.returns(self._state))
         self._select_next()
-        self._accumulate_rewards()
+
+    def agent_iter(self, max_iter: int = 2**63) -> AECIterable[str, dict[str, str], str]:
+        """The agent to act, again and again until all are done; each must be stepped before the next is asked for."""
+        if not self._has_reset:
+            EnvLogger.error_agent_iter_before_reset()
+        return _AgentsInTurn(self, max_iter)
 
     def render(self) -> str | None:
         """The text of the seat to move; after the end, the returns. Prints in mode "human", returns it in mode "ansi"."""
+        if not self._has_reset:
+            EnvLogger.error_render_before_reset()
         if self.outcome:
             text = "\n".join(f"{seat}: {paid:+g}" for seat, paid in self._paid.items())
         else:
@@ -208,6 +238,8 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
 
     def state(self) -> str:
         """Everything, secrets of all seats included: privileged, for centralised critics; never shown to a player."""
+        if not self._has_reset:
+            EnvLogger.error_state_before_reset()
         return repr(self._state)
 
     def close(self) -> None:
@@ -224,7 +256,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         """Seats whose reply is wanted now, in the order in which `step` takes them: several where they move at once."""
         if not self.agents or self.outcome:
             return ()
-        return tuple(seat for seat in self._movers if seat not in self._committed)
+        return self._movers[len(self._committed) :]
 
     def observation(self, agent: str) -> Observation:
         """All that a player in the agent's seat is given, texts and structured view alike.
@@ -232,7 +264,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         It is the same for a seat of `waiting` whether or not the seats before it have replied, so all can be asked at once.
         """
         legal = self._legal[agent] if agent in self.waiting else ()
-        turn = self._turn - len(self._committed)
+        turn = self._turn_of_round
         attempt = self._attempt if agent == self.agent_selection else 0
         return Observation(
             text=self.observe(agent)["text"],
@@ -283,7 +315,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
             returns=dict(self._paid),
             outcome=self.outcome,
             facts=self.game.facts(self._state) if self.outcome == "rules" else {},
-            prompts_sha256=self._prompts.hex(),
+            prompts_sha256=self._prompts_sha256(),
         )
 
     # What a seat reads.
@@ -297,26 +329,44 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
     def _untold(self, seat: str) -> list[Line]:
         if seat in self._legal:  # asked in this state, and so told of it
             return []
-        return list(self.game.observe(self._view(seat), seat)[self._told[seat] :])
+        return self.game.observe(self._view(seat), seat)[self._told[seat] :]
 
     def _ask(self) -> None:
         """Puts what happened and what is asked into the log of every seat to move; later lines come after it."""
         for seat in self._movers:
-            self._tell_events(seat)
-            moves = self.game.legal_moves(self._view(seat), seat)
+            view = self._view(seat)
+            events = self.game.observe(view, seat)[self._told[seat] :]
+            self._told[seat] += len(events)
+            moves = self.game.legal_moves(view, seat)
             self._legal[seat] = legal = None if moves is None else tuple(map(self.game.write, moves))
-            self._log[seat] += self.game.request(self._view(seat), seat)
-            if legal is None or self.legal_hint == "none":
-                self._log[seat].append("Your turn.")
-            elif self.legal_hint == "count":
-                self._log[seat].append(f"Your turn. Legal moves: {len(legal)}.")
-            else:
-                self._log[seat].append(f"Your turn. Legal moves: {' '.join(legal)}")
+            self._tell(seat, [*events, *self.game.request(view, seat), self._asking(legal)])
+
+    def _asking(self, legal: tuple[str, ...] | None) -> str:
+        if legal is None or self.legal_hint == "none":
+            return "Your turn."
+        if self.legal_hint == "count":
+            return f"Your turn. Legal moves: {len(legal)}."
+        return f"Your turn. Legal moves: {' '.join(legal)}"
 
     def _tell_events(self, seat: str) -> None:
         untold = self._untold(seat)
-        self._log[seat] += untold
         self._told[seat] += len(untold)
+        self._tell(seat, untold)
+
+    def _tell(self, seat: str, lines: list[Line]) -> None:
+        if lines:
+            self._log[seat] += lines
+            self._text[seat] += "\n" + render(lines)
+
+    def _prompts_sha256(self) -> str:
+        """The chain of digests that `GameRecord` describes."""
+        digest = b""
+        hashed = dict.fromkeys(self.possible_agents, 0)
+        for turn, asked in zip(self._turns, self._asked, strict=True):
+            gained = self._text[turn.seat][hashed[turn.seat] : asked]
+            digest = hashlib.sha256(digest + gained.encode("utf-8", "surrogatepass")).digest()
+            hashed[turn.seat] = asked
+        return digest.hex()
 
     # What a reply leads to.
 
@@ -338,7 +388,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
             for other in self.possible_agents:
                 if other != said.seat:
                     self._tell_events(other)
-                    self._log[other].append(said)
+                    self._tell(other, [said])
         self._shared = []
         self._advance(self.game.apply(self._state, moves))
 
@@ -367,12 +417,12 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         left = self.retries + 1 - self._attempt
         told = f"Refused ({refusal.code}): {refusal.message}"
         if left > 0:
-            self._log[seat].append(f"{told} {left} more {'attempt' if left == 1 else 'attempts'}.")
+            self._tell(seat, [f"{told} {left} more {'attempt' if left == 1 else 'attempts'}."])
             return
-        self._log[seat].append(told)
+        self._tell(seat, [told])
         view = self._view(seat)
         if self.invalid_policy == "retry_random":
-            chance = Chance(self.seed).derive("in place of a refused reply", seat, self._turn)
+            chance = Chance(self.seed).derive("in place of a refused reply", seat, self._turn_of_round)
             move = self.game.parse(view, seat, self.game.sample_reply(view, seat, chance))
         elif self.invalid_policy == "retry_noop":
             move = self.game.noop(view, seat)
@@ -381,7 +431,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         if move is None:
             self._forfeit(seat)
         else:
-            self._log[seat].append(f"Played for you: {self.game.write(move)}")
+            self._tell(seat, [f"Played for you: {self.game.write(move)}"])
             self._turns[-1] = Turn(seat, reply, "replaced", code=refusal.code, move=self.game.write(move))
             self._commit(seat, move, None)
 
@@ -400,11 +450,14 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
             return
         for other in self.possible_agents:
             self._tell_events(other)
-            self._log[other].append(f"{seat} gave no legal reply and forfeits the game.")
+            self._tell(other, [f"{seat} gave no legal reply and forfeits the game."])
         self._end("forfeit", self.game.forfeit_returns(self._state, seat))
 
     def _pay(self, returns: dict[str, float]) -> None:
-        self.rewards = {agent: returns[agent] - self._paid[agent] for agent in self.agents}
+        if returns != self._paid:
+            for agent in self.agents:
+                self.rewards[agent] = reward = returns[agent] - self._paid[agent]
+                self._cumulative_rewards[agent] += reward
         self._paid = returns
 
     def _end(self, outcome: str, returns: dict[str, float]) -> None:
@@ -418,36 +471,57 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
     def _select_next(self) -> None:
         if self.outcome:
             self.agent_selection = self.agents[0]
-        else:
-            if not self._legal:
-                self._ask()
-            self.agent_selection = next(seat for seat in self._movers if seat not in self._committed)
-        self.infos = {agent: self._info(agent) for agent in self.agents}
+            self.infos: dict[str, dict[str, Any]] = {agent: self._closing_info(agent) for agent in self.agents}
+            return
+        if not self._legal:
+            self._ask()
+        self.agent_selection = self._movers[len(self._committed)]
+        self.infos = {agent: {} for agent in self.agents}
+        self.infos[self.agent_selection] = self._acting_info(self.agent_selection)
 
-    def _info(self, seat: str) -> dict[str, Any]:
-        if self.outcome:
-            facts = self.game.facts(self._state) if self.outcome == "rules" else {}
-            return {
-                "role": self.game.role_of(self._state, seat),
-                "facts": facts,
-                "outcome": self.outcome,
-                "invalid_count": self._invalid[seat],
-            }
-        if seat != self.agent_selection:
-            return {}
+    def _acting_info(self, seat: str) -> dict[str, Any]:
         view = self._view(seat)
         legal = self._legal[seat]
         if legal is None:
-            mask = [self.game.sample_reply(view, seat, Chance(self.seed).derive("sample", seat, self._turn, self._attempt))]
+            chance = Chance(self.seed).derive("sample", seat, self._turn_of_round, self._attempt)
+            mask = [self.game.sample_reply(view, seat, chance)]
         else:
             mask = list(legal)
         return {
             "legal_moves": None if legal is None else list(legal),
             "action_mask": mask,
             "role": self.game.role_of(view, seat),
-            "turn": self._turn,
+            "turn": self._turn_of_round,
             "invalid_count": self._invalid[seat],
         }
+
+    @property
+    def _turn_of_round(self) -> int:
+        """Accepted moves before those that are being committed: how many seats have committed may tell who is asked."""
+        return self._turn - len(self._committed)
+
+    def _closing_info(self, seat: str) -> dict[str, Any]:
+        return {
+            "role": self.game.role_of(self._state, seat),
+            "facts": self.game.facts(self._state) if self.outcome == "rules" else {},
+            "outcome": self.outcome,
+            "invalid_count": self._invalid[seat],
+        }
+
+
+class _AgentsInTurn(AECIterable[str, dict[str, str], str]):
+    def __iter__(self) -> "_AgentIterator":
+        return _AgentIterator(self.env, self.max_iter)
+
+
+class _AgentIterator(AECIterator[str, dict[str, str], str]):
+    env: GameEnv
+
+    def __next__(self) -> str:
+        agent = super().__next__()
+        assert self.env._has_updated, "need to call step() or reset() in a loop over `agent_iter`"
+        self.env._has_updated = False
+        return agent
 
 
 def _text_observation() -> Any:

@@ -83,7 +83,7 @@ class Chance:
         """
         if count > len(items):
             raise ValueError(f"chance {purpose!r}: {count} different items asked for, only {len(items)} there")
-        return self.shuffled(items, purpose, *index)[:count]
+        return self.shuffled(items, purpose, *index)[:count] if count else ()
 
     def derive(self, purpose: str, *index: int | str) -> "Chance":
         """An independent stream, for a part that makes draws of its own."""

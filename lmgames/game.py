@@ -54,6 +54,8 @@ class Game(ABC, Generic[State, Move]):
     hidden_information: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        for field in fields(self):  # lists when read from JSON
+            object.__setattr__(self, field.name, _with_tuples(getattr(self, field.name)))
         check_choice("select", self.select, ("unique", "last", "first"))
 
     # Declared by each game, as class attributes or as properties of its options.
@@ -219,6 +221,10 @@ class Game(ABC, Generic[State, Move]):
             for field in fields(self)
             if field.init and getattr(self, field.name) != field.default
         }
+
+
+def _with_tuples(value: Any) -> Any:
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def _jsonable(value: Any) -> Any:

@@ -82,18 +82,20 @@ def public_text(reply: Any, *, max_raw_chars: int = 20_000, max_public_chars: in
         reply = reply["public"]
     if not isinstance(reply, str):
         raise IllegalMove("type", "Your reply must be text.")
-    text = clean(_capped(reply, max_raw_chars, clip, "Your reply"))
+    if len(reply) > max_raw_chars:
+        reply = _capped(reply, max_raw_chars, clip, "Your reply")
+    text = clean(reply)
     if "<" in text:
         text = _without_reasoning(text)
-    text = _capped(text.strip(), max_public_chars, clip, "The public part of your reply")
+    text = text.strip()
+    if len(text) > max_public_chars:
+        text = _capped(text, max_public_chars, clip, "The public part of your reply")
     if not text:
         raise IllegalMove("empty", "Your reply has no public text; write your move after any reasoning.")
     return text
 
 
 def _capped(text: str, limit: int, clip: Clip | None, what: str) -> str:
-    if len(text) <= limit:
-        return text
     if clip is None:
         raise IllegalMove("too_long", f"{what} has {len(text)} characters; at most {limit} are allowed.")
     return text[:limit] if clip == "head" else text[-limit:]
@@ -172,9 +174,13 @@ def extract_command(
     found = find_commands(text, verbs, numbers=numbers)
     if not found:
         raise IllegalMove("no_command", f"No move was found in {quoted(text)}. {hint}".strip())
-    if select == "unique" and len({(command.verb, " ".join(command.args.split()).casefold()) for command in found}) > 1:
+    if len(found) > 1 and select == "unique" and len(set(map(_normalised, found))) > 1:
         raise IllegalMove("ambiguous", f"Your reply has more than one move. Write exactly one. {hint}".strip())
     return found[-1] if select == "last" else found[0]
+
+
+def _normalised(command: Command) -> tuple[str, str]:
+    return command.verb, " ".join(command.args.split()).casefold()
 
 
 def parse_integer(args: str, low: int, high: int, *, what: str = "The number") -> int:

@@ -35,7 +35,7 @@ class Turn:
     move: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.reply, str | dict) or (isinstance(self.reply, dict) and not _is_split(self.reply)):
+        if not isinstance(self.reply, str) and not (isinstance(self.reply, dict) and _is_split(self.reply)):
             unreadable = self.reply.get("unreadable") if isinstance(self.reply, dict) else None
             name = unreadable if isinstance(unreadable, str) else type(self.reply).__name__
             object.__setattr__(self, "reply", {"unreadable": name})
@@ -70,7 +70,9 @@ class GameRecord:
         returns: by seat, in the game's unit.
         outcome: "rules", "forfeit", "limit", or "" for an episode that is not over.
         facts: what the rules found out.
-        prompts_sha256: SHA-256 over the digest so far and the text a seat was asked with, turn by turn; "" before the first.
+        prompts_sha256: SHA-256, reply by reply, over the digest so far and what the seat's text has gained since it was last
+            asked (all of it at first). Texts only grow, so with the seats of `turns` it fixes every text a seat was asked
+            with. "" before the first.
         package: version that wrote it.
         schema: version of this format.
     """
@@ -156,7 +158,7 @@ def replay(record: GameRecord) -> Any:
         if env.agent_selection != turn.seat:
             raise ReplayMismatch(f"turn {number}: {env.agent_selection} is to move, the record says {turn.seat}")
         env.step(turn.reply)
-        again = env.record().turns[number]
+        again = env.turns[number]
         if again != turn:
             raise ReplayMismatch(f"turn {number}: now {again}, the record says {turn}")
     again = env.record(record.agents)

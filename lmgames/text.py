@@ -77,7 +77,7 @@ def defuse(words: str) -> str:
     words = clean(words)
     if "<" in words or "|" in words:
         words = _TEMPLATE_BAR.sub("| ", _TEMPLATE_ANGLE.sub("< ", words))
-    if "[" in words:
+    if "[" in words and words != words.lower():  # tokens in brackets are written in capitals
         words = _TEMPLATE_BRACKET.sub("[ ", words)
     return words
 
@@ -96,5 +96,5 @@ def render(lines: Iterable[Line]) -> str:
             parts.append(line)
         else:
             label = f"{line.seat}> "
-            parts.extend(label + words for words in defuse(line.words).split("\n"))
+            parts.append(label + defuse(line.words).replace("\n", f"\n{label}"))
     return "\n".join(parts)

@@ -128,10 +128,13 @@ _LOOK_ALIKES = {
 }  # fmt: skip
 _FOLD = str.maketrans(
     {alike: letter for letter, group in _LOOK_ALIKES.items() for alike in group}
-    | {chr(0x1F1E6 + number): chr(ord("a") + number) for number in range(26)}  # regional indicators, flags of two letters
-)
+    | {chr(first + number): chr(ord("a") + number) for first in (0x1F150, 0x1F170, 0x1F1E6) for number in range(26)}
+)  # and letters white on black, round or square, and those that make flags
+_INVISIBLE_LETTERS = str.maketrans("", "", "\u115f\u1160\u17b4\u17b5")
+_CAPITAL_I_AS_L = re.compile(r"(?<=[a-z])I(?=[a-z]|\b)")
 _DIGITS_AS_LETTERS = (str.maketrans("013457@$|", "oieastasl"), str.maketrans("013457@$|", "oleastasl"))
-_NOT_OF_A_WORD = re.compile(r"[^\w']|_")  # an apostrophe stays: "she'd" is no "shed"
+_NOT_OF_A_WORD = re.compile(r"[^\w']|_|'(?!(?:s|d|m|t|ll|re|ve)\b)")  # "ap'ple" is "apple", but "she'd" is no "shed"
+_DIGITS = re.compile(r"\d")
 _LETTER_AND_DIGIT = re.compile(r"(?=.*[^\W\d_])(?=.*[013457@$|])")
 _WORDS_BACKWARDS = word_set("""
 dog god wolf flow star rats rat tar bat tab pan nap pans snap snaps span spans snaps naps pot top tops stop pots spot
@@ -151,9 +154,9 @@ class _Reading:
     Args:
         text: in plain letters.
         said: its tokens.
-        joined: runs without spaces, their letters joined: "a-p.p_le" gives "apple".
+        joined: runs without spaces, their letters joined, with and without digits: "a-p.p_le" and "1apple2" give "apple".
         spelled: runs of single letters, joined: "a p p l e" gives "apple".
-        backwards: its tokens from the last letter to the first, those left out that are words of their own.
+        backwards: its tokens and what is spelled, from the last letter to the first; words of their own are left out.
     """
 
     text: str
@@ -170,8 +173,9 @@ def _readings(text: str) -> tuple[_Reading, ...]:
 
 def _undisguised(text: str) -> list[str]:
     """The text in plain letters: look-alikes and accents folded; then also digits read as letters, in two ways."""
-    text = unicodedata.normalize("NFKC", text).casefold().translate(_APOSTROPHES)
+    text = _CAPITAL_I_AS_L.sub("l", unicodedata.normalize("NFKC", text)).casefold().translate(_APOSTROPHES)
     if not text.isascii():
+        text = text.translate(_INVISIBLE_LETTERS)
         text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf").translate(_FOLD)
         text = unicodedata.normalize("NFKD", text)
         text = "".join(letter for letter in text if not unicodedata.combining(letter)).translate(_FOLD)
@@ -186,12 +190,14 @@ def _read(text: str) -> _Reading:
     said = tokens(text)
     spelled = "".join(token if len(token) == 1 else " " for token in said).split()
     spelled += [run.translate(table) for run in spelled for table in _DIGITS_AS_LETTERS if not run.isalpha()]
+    joined = [_NOT_OF_A_WORD.sub("", chunk).strip("'") for chunk in text.split()]
+    turned = (token for token in (*said, *spelled) if len(token) > 2 and token not in _WORDS_BACKWARDS)
     return _Reading(
         text=text,
         said=said,
-        joined=frozenset(_NOT_OF_A_WORD.sub("", chunk).strip("'") for chunk in text.split()),
+        joined=frozenset(joined) | {_DIGITS.sub("", chunk) for chunk in joined},
         spelled=frozenset(spelled),
-        backwards=frozenset(token[::-1] for token in said if len(token) > 2 and token not in _WORDS_BACKWARDS),
+        backwards=frozenset(token[::-1] for token in turned),
     )
 
 

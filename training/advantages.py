@@ -1,10 +1,11 @@
-"""Returns to advantages: the baselines of role-conditioned self-play.
+"""Returns to baselines: what role-conditioned self-play compares a return with.
 
 A seat's return is compared with the usual return of its cell (game, role, opponent class), so that a seat's luck is not taken
 for skill; within a same-deal group the luck of the deal goes, too. Every estimator is one class here: a list of outcomes in, a
 baseline for each out. None divides by a standard deviation: that weighs near-decided cells up.
 
-Sources: SPIRAL (2506.24119) for the role EMA; leave-one-out as in RLOO (2402.14740); mean-only groups as in Dr.GRPO (2503.20783).
+Sources: SPIRAL (2506.24119) for the role EMA; leave-one-out as in RLOO (2402.14740); mean-only groups as in Dr.GRPO (2503.20783);
+means shrunk towards each other: James and Stein (1961).
 """
 
 from abc import ABC, abstractmethod
@@ -14,11 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+Cell = tuple[str | int, ...]
+"""(game, role, opponent), and the turn where turns are compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a baseline reads of one seat's trajectory.
+    """What a baseline reads of one seat's trajectory, or of one turn of it.
 
     Args:
         game: registered ID.
@@ -27,6 +32,7 @@ class Outcome:
         group: episodes of one group share their deal.
         episode: number of the episode; seats of one episode are never each other's baseline.
         return_: of the seat, in the game's unit.
+        turn: number of the seat's turn that it was earned from; None for the whole trajectory.
     """
 
     game: str
@@ -35,10 +41,12 @@ class Outcome:
     group: Hashable
     episode: int
     return_: float
+    turn: int | None = None
 
     @property
-    def cell(self) -> tuple[str, str, str]:
-        return (self.game, self.role, self.opponent)
+    def cell(self) -> Cell:
+        cell = (self.game, self.role, self.opponent)
+        return cell if self.turn is None else (*cell, self.turn)
 
 
 class Baseline(ABC):
@@ -55,6 +63,10 @@ class Baseline(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up a saved state."""
         assert not state, f"{type(self).__name__} remembers nothing, got {state}"
+
+    def report(self) -> dict[str, Any]:
+        """What it has decided by itself, for the metrics; {} if nothing."""
+        return {}
 
 
 class NoBaseline(Baseline):
@@ -106,10 +118,10 @@ class RoleEMA(Baseline):
             raise ValueError(f"decay={decay!r} must be at least 0 and below 1")
         self.decay = decay
         self.debias = debias
-        self.average: dict[tuple[str, str, str], float] = defaultdict(float)
-        self.count: dict[tuple[str, str, str], int] = defaultdict(int)
+        self.average: dict[Cell, float] = defaultdict(float)
+        self.count: dict[Cell, int] = defaultdict(int)
 
-    def value(self, cell: tuple[str, str, str]) -> float:
+    def value(self, cell: Cell) -> float:
         """The baseline of a cell now; 0 before its first outcome."""
         if not self.debias or not self.count[cell]:
             return self.average[cell]
@@ -130,9 +142,9 @@ class RoleEMA(Baseline):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.average.clear()
         self.count.clear()
-        for game, role, opponent, average, count in state["cells"]:
-            self.average[game, role, opponent] = average
-            self.count[game, role, opponent] = count
+        for *cell, average, count in state["cells"]:
+            self.average[tuple(cell)] = average
+            self.count[tuple(cell)] = count
 
 
 class Shrink(Baseline):
@@ -170,8 +182,120 @@ class Shrink(Baseline):
         self.past.load_state_dict(state)
 
 
+class OpponentShrink(Baseline):
+    """For runs against a pool: the mean against this class of opponents, drawn towards the role's mean against all of them.
+
+    (n m_opponent + kappa m_role) / (n + kappa), both means without the own episode, n other episodes against that class. So an
+    opponent met twice does not make every game against a weak one a success and every other a failure.
+
+    Args:
+        kappa: episodes at which both weigh the same.
+    """
+
+    def __init__(self, kappa: float = 8.0):
+        self.kappa = kappa
+        self.against = LeaveOneOut(_cell)
+        self.role = LeaveOneOut(_role)
+
+    def __call__(self, outcomes: Sequence[Outcome]) -> list[float]:
+        others = {cell: len(episodes) - 1 for cell, episodes in _episodes(outcomes).items()}
+        baselines = []
+        for outcome, own, role in zip(outcomes, self.against(outcomes), self.role(outcomes), strict=True):
+            count = others[outcome.cell]
+            baselines.append((count * own + self.kappa * role) / (count + self.kappa))
+        return baselines
+
+
+class Auto(Baseline):
+    """For each game the baseline that promises the smallest advantages, by the variance measured in the steps before.
+
+    Promised mean square of an advantage: E[R^2] without a baseline; the variance within cells, N / (N - 1) of it, by comparing
+    with the N - 1 other games of the cell; the variance within deals, K / (K - 1) of it, by comparing with the K - 1 others on
+    the same deal. A more particular one is taken if it saves at least `WORTH`. The first step has nothing measured and uses
+    `shrink`. What a step measures counts from the next step on, so the choice does not depend on what it is applied to.
+
+    Args:
+        kappa, decay: of `Shrink`.
+    """
+
+    WORTH = 0.05  # of the mean square
+    MEMORY = 0.9  # weight of what earlier steps measured
+
+    def __init__(self, kappa: float = 8.0, decay: float = 0.95):
+        shrink = Shrink(kappa, decay)
+        self.choices: dict[str, Baseline] = {
+            "none": NoBaseline(),
+            "shrink": shrink,
+            "seed_role_loo": LeaveOneOut(_cell_and_group),
+        }
+        self.promised: dict[str, dict[str, float]] = {}  # game -> choice -> mean square of the advantages
+
+    def choice(self, game: str) -> str:
+        """Name of the baseline that the next outcomes of a game are compared by."""
+        promised = self.promised.get(game)
+        if promised is None:
+            return "shrink"
+        chosen = "none"
+        for name in ("shrink", "seed_role_loo"):
+            if name in promised and promised[name] < (1 - self.WORTH) * promised[chosen]:
+                chosen = name
+        return chosen
+
+    def __call__(self, outcomes: Sequence[Outcome]) -> list[float]:
+        by_name = {name: baseline(outcomes) for name, baseline in self.choices.items()}
+        baselines = [by_name[self.choice(outcome.game)][number] for number, outcome in enumerate(outcomes)]
+        for game, spread in variance_components(outcomes).items():
+            now = _promises([outcome for outcome in outcomes if outcome.game == game], spread)
+            before = self.promised.get(game, now)
+            self.promised[game] = {
+                name: self.MEMORY * before.get(name, value) + (1 - self.MEMORY) * value for name, value in now.items()
+            }
+        return baselines
+
+    def report(self) -> dict[str, Any]:
+        """By game: what the next step uses, and the mean square of the advantages that each choice promises."""
+        return {
+            game: {"choice": self.choice(game), "why": _why(self.choice(game)), "mean_square": promised}
+            for game, promised in sorted(self.promised.items())
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"promised": self.promised, "shrink": self.choices["shrink"].state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.promised = {game: dict(promised) for game, promised in state["promised"].items()}
+        self.choices["shrink"].load_state_dict(state["shrink"])
+
+
+def _promises(outcomes: Sequence[Outcome], spread: "Spread") -> dict[str, float]:
+    within = spread.rest + (spread.deal or 0.0)
+    in_cell = np.mean([len(episodes) for episodes in _episodes(outcomes).values()])
+    promised = {"none": spread.mean_square}
+    if in_cell > 1:
+        promised["shrink"] = float(within * in_cell / (in_cell - 1))
+    if spread.deal is not None:
+        on_deal: dict[Hashable, set[int]] = defaultdict(set)
+        for outcome in outcomes:
+            on_deal[_cell_and_group(outcome)].add(outcome.episode)
+        size = np.mean([len(episodes) for episodes in on_deal.values()])
+        promised["seed_role_loo"] = float(spread.rest * size / (size - 1))
+    return promised
+
+
+def _why(choice: str) -> str:
+    return {
+        "none": "neither roles nor deals differ enough for a baseline to pay",
+        "shrink": "means of roles differ, the luck of the deal is small or unknown",
+        "seed_role_loo": "much of the variance is luck of the deal, which games on the same deal share",
+    }[choice]
+
+
 def _cell(outcome: Outcome) -> Hashable:
     return outcome.cell
+
+
+def _role(outcome: Outcome) -> Hashable:
+    return (outcome.game, outcome.role, outcome.turn)
 
 
 def _cell_and_group(outcome: Outcome) -> Hashable:
@@ -190,8 +314,8 @@ def _sums(pairs: Iterable[tuple[Hashable, float]]) -> dict[Hashable, tuple[float
     return sums
 
 
-def _episodes(outcomes: Sequence[Outcome]) -> dict[tuple[str, str, str], set[int]]:
-    episodes: dict[tuple[str, str, str], set[int]] = defaultdict(set)
+def _episodes(outcomes: Sequence[Outcome]) -> dict[Cell, set[int]]:
+    episodes: dict[Cell, set[int]] = defaultdict(set)
     for outcome in outcomes:
         episodes[outcome.cell].add(outcome.episode)
     return episodes
@@ -206,21 +330,153 @@ BASELINES: dict[str, Callable[..., Baseline]] = {
     "seed_role": lambda: Mean(_cell_and_group),
     "seed_role_loo": lambda: LeaveOneOut(_cell_and_group),
     "shrink": Shrink,
+    "opponent_shrink": OpponentShrink,
+    "auto": Auto,
 }
 """Name in a recipe -> what makes the baseline. A new estimator is one class above and one line here."""
 
 
-def variance_shares(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """How much of the returns' variance a baseline could take away, per game: between roles, and between deals of one role.
+class RunningScale:
+    """A divisor for the advantages of each game, so that games paid in coins and games paid in wins weigh alike.
+
+    An average over steps, debiased, of the standard deviation within cells; one for all roles of a game, so zero-sum stays
+    zero-sum. Never that of a group: that would weigh nearly decided ones up.
+
+    Args:
+        decay: weight of the past.
+        floor: smallest divisor, in the game's unit.
+    """
+
+    def __init__(self, decay: float = 0.95, floor: float = 0.1):
+        self.decay = decay
+        self.floor = floor
+        self.average: dict[str, float] = defaultdict(float)
+        self.count: dict[str, int] = defaultdict(int)
+
+    def __call__(self, outcomes: Sequence[Outcome]) -> dict[str, float]:
+        """The divisor of each game in these outcomes, which count already."""
+        for game, spread in variance_components(outcomes).items():
+            deviation = (spread.rest + (spread.deal or 0.0)) ** 0.5
+            self.average[game] = self.decay * self.average[game] + (1 - self.decay) * deviation
+            self.count[game] += 1
+        return {game: self.value(game) for game in sorted({outcome.game for outcome in outcomes})}
+
+    def value(self, game: str) -> float:
+        """The divisor of a game now; 1 before any of its steps had two games of one cell."""
+        if not self.count[game]:
+            return 1.0
+        return max(self.floor, self.average[game] / (1 - self.decay ** self.count[game]))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"games": [[game, self.average[game], count] for game, count in sorted(self.count.items())]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.average.clear()
+        self.count.clear()
+        for game, average, count in state["games"]:
+            self.average[game], self.count[game] = average, count
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Variance of one game's returns, taken apart; in the square of the game's unit.
+
+    Args:
+        mean_square: E[R^2].
+        role: variance of the cells' means: between roles, and between classes of opponents where there are several.
+        deal: variance of a cell's means from deal to deal; None if no deal was played twice.
+        rest: what is left on one deal; with `deal` None, all within cells.
+    """
+
+    mean_square: float
+    role: float
+    deal: float | None
+    rest: float
+
+
+def variance_components(outcomes: Sequence[Outcome]) -> dict[str, Spread]:
+    """The spread of each game that has at least two episodes in one cell.
+
+    Seats of one episode that share a role count as one, by their mean. Within cells: analysis of variance with one random factor
+    (deals) and unequal group sizes, pooled over cells (Henderson's method 1); E[deal] and E[rest] are exact for groups of any
+    size from 2 on. Between cells: the variance of their means, its upward bias taken off by the jackknife over deals, which also
+    holds where the seats of one game are correlated. An estimate below 0 counts as 0.
+    """
+    by_game: dict[str, dict[Cell, dict[Hashable, dict[int, list[float]]]]] = {}
+    for outcome in outcomes:
+        of_cell = by_game.setdefault(outcome.game, {}).setdefault(outcome.cell, {})
+        of_cell.setdefault(outcome.group, {}).setdefault(outcome.episode, []).append(outcome.return_)
+    found = {}
+    for game, cells in by_game.items():
+        groups = {
+            cell: {group: np.array([np.mean(seats) for seats in episodes.values()]) for group, episodes in of_cell.items()}
+            for cell, of_cell in cells.items()
+        }
+        within = _within_cells([list(of_cell.values()) for of_cell in groups.values()])
+        if within is not None:
+            deal, rest = within
+            returns = np.concatenate([values for of_cell in groups.values() for values in of_cell.values()])
+            found[game] = Spread(float((returns**2).mean()), _between_cells(list(groups.values())), deal, rest)
+    return found
+
+
+def _within_cells(cells: Sequence[Sequence[NDArray[np.float64]]]) -> tuple[float | None, float] | None:
+    """(between deals or None, rest) from the returns of each cell by deal; None if no cell has two."""
+    inner = outer = around = 0.0  # sums of squares: within deals, between deals, within cells
+    inner_df = outer_df = around_df = 0
+    coefficient = 0.0
+    for deals in cells:
+        sizes = np.array([len(values) for values in deals])
+        returns = np.concatenate(list(deals))
+        means = np.array([values.mean() for values in deals])
+        inner += sum(float(((values - values.mean()) ** 2).sum()) for values in deals)
+        outer += float((sizes * (means - returns.mean()) ** 2).sum())
+        around += float(((returns - returns.mean()) ** 2).sum())
+        inner_df += len(returns) - len(deals)
+        outer_df += len(deals) - 1
+        around_df += len(returns) - 1
+        coefficient += len(returns) - float((sizes**2).sum()) / len(returns)
+    if around_df == 0:
+        return None
+    if inner_df == 0 or coefficient == 0:
+        return None, around / around_df
+    rest = inner / inner_df
+    return max(0.0, (outer - outer_df * rest) / coefficient), rest
+
+
+def _between_cells(cells: Sequence[dict[Hashable, NDArray[np.float64]]]) -> float:
+    """Variance of the cells' means, weighed by their games. C = cells, G = deals."""
+    groups = list(dict.fromkeys(group for of_cell in cells for group in of_cell))
+    count_CG = np.array([[len(of_cell.get(group, ())) for group in groups] for of_cell in cells], dtype=float)
+    sum_CG = np.array([[np.sum(of_cell.get(group, 0.0)) for group in groups] for of_cell in cells])
+    plain = float(_variance_of_means(sum_CG.sum(1, keepdims=True), count_CG.sum(1, keepdims=True))[0])
+    if len(groups) < 2:
+        return plain
+    without_G = _variance_of_means(
+        sum_CG.sum(1, keepdims=True) - sum_CG, count_CG.sum(1, keepdims=True) - count_CG
+    )  # each deal left out in turn
+    return max(0.0, len(groups) * plain - (len(groups) - 1) * float(without_G.mean()))
+
+
+def _variance_of_means(sum_CG: NDArray[np.float64], count_CG: NDArray[np.float64]) -> NDArray[np.float64]:
+    mean_CG = sum_CG / np.maximum(count_CG, 1)
+    share_CG = count_CG / count_CG.sum(0)
+    mean_G = (share_CG * mean_CG).sum(0)
+    variance_G: NDArray[np.float64] = (share_CG * (mean_CG - mean_G) ** 2).sum(0)
+    return variance_G
+
+
+def variance_shares(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
+    """By game, how much of the returns' variance a baseline could take away; estimated as in `variance_components`.
 
     Returns:
-        {"role": share, "deal": share}, each from 0 to 1 (0 where the returns do not vary): `role` is what a role-conditioned
-        baseline removes, `deal` what a same-deal group removes besides. Biased upward for small groups.
+        {game: {"role": share, "deal": share}}, each from 0 to 1 (0 where the returns do not vary): `role` is what a
+        role-conditioned baseline removes, `deal`, absent if no deal was played twice, what a same-deal group removes besides.
     """
-    returns = np.array([outcome.return_ for outcome in outcomes])
-    total = returns.var() if len(returns) else 0.0
-    if total == 0:
-        return {"role": 0.0, "deal": 0.0}
-    by_role = np.array(Mean(_cell)(outcomes))
-    by_deal = np.array(Mean(_cell_and_group)(outcomes))
-    return {"role": float(by_role.var() / total), "deal": float((by_deal - by_role).var() / total)}
+    shares = {}
+    for game, spread in sorted(variance_components(outcomes).items()):
+        total = spread.role + (spread.deal or 0.0) + spread.rest
+        shares[game] = {"role": spread.role / total if total else 0.0}
+        if spread.deal is not None:
+            shares[game]["deal"] = spread.deal / total if total else 0.0
+    return shares

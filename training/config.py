@@ -1,6 +1,7 @@
 """Every setting of a run: one frozen dataclass, filled from a preset, a recipe in TOML and the command line, in that order."""
 
 import dataclasses
+import importlib.util
 import json
 import tomllib
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from agents.specs import check_plays, make_agent
-from lmgames.registry import game_class, nearest, split_options
+from lmgames.registry import game_class, make_game, nearest, split_options
 from training.advantages import BASELINES
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -17,10 +18,10 @@ RECIPES = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Settings of a run. "measured" marks defaults found best on two cores with the tiny model."""
+    """Settings of a run. "measured" marks values found best on two cores with the tiny model."""
 
     preset: Literal["rcgrpo", "spiral"] = "rcgrpo"
-    """What the other defaults are: role-conditioned GRPO, or the settings of SPIRAL (2506.24119)."""
+    """What the other defaults are: role-conditioned GRPO as they stand here, or the settings of SPIRAL (2506.24119)."""
     game: str = "KuhnPoker-v0"
     env_options: dict[str, Any] = field(default_factory=dict)
     """Options of the game and its environment."""
@@ -47,8 +48,8 @@ class Config:
     warmup_lr: float = 3e-3
 
     # Rollout.
-    games_per_step: int = 600
-    group_size: int = 100
+    games_per_step: int = 256
+    group_size: int = 8
     """Games on one deal; games_per_step is a multiple of it."""
     deals: Literal["stratified", "random"] = "stratified"
     """"stratified" goes through all instances of a game that can be listed, each equally often."""
@@ -59,36 +60,95 @@ class Config:
     max_reply_tokens: int = 6
 
     # Advantage.
-    baseline: Literal["none", "global", "role_batch", "role_loo", "role_ema", "seed_role", "seed_role_loo", "shrink"] = (
-        "seed_role_loo"
-    )
+    baseline: Literal[
+        "none",
+        "global",
+        "role_batch",
+        "role_loo",
+        "role_ema",
+        "seed_role",
+        "seed_role_loo",
+        "shrink",
+        "opponent_shrink",
+        "auto",
+    ] = "shrink"
+    """What a return is compared with, see `training.advantages.BASELINES`; "auto" chooses for each game by the variance it measures
+    between roles and between deals, and logs what and why."""
     ema_baseline_decay: float = 0.95
-    """Of `role_ema` and `shrink`; 0.95 as SPIRAL."""
+    """Of `role_ema`, `shrink` and `auto`; 0.95 as SPIRAL."""
+    baseline_kappa: float = 8.0
+    """Of `shrink`, `opponent_shrink` and `auto`: games at which a mean and what it is drawn towards weigh the same."""
+    credit: Literal["trajectory", "turn"] = "trajectory"
+    """A turn gets its trajectory's return, or what the seat was paid from that turn on, compared turn by turn."""
+    turn_buckets: int = 8
+    """With `credit = "turn"`: own turns told apart by the baseline; later ones count as the last."""
     turn_discount: float = 1.0
-    """A turn's advantage is the trajectory's times this to the number of own turns after it."""
+    """To the number of own turns in between: on a trajectory's advantage, or on later rewards with `credit = "turn"`."""
+    scale: Literal["none", "running"] = "none"
+    """"running" divides a game's advantages by a running average of its returns' standard deviation within cells: for runs on
+    several games paid in different units."""
+    advantage_clip: float = 5.0
+    """Advantages are cut to plus and minus this, after scaling; 0 for no limit. Hits are logged."""
+    drop_zero_advantage: bool = True
+    """Leave rows out that teach nothing: advantage 0 to 1e-8, and no KL or entropy taken. They still count in the divisor."""
+    rows_per_step: int = 0
+    """Rows to learn from, drawn at random among those that teach something; 0 for all. SPIRAL draws 128."""
+    row_weights: Literal["token", "row", "const", "game", "role"] = "const"
+    """How rows of different length and seats of different turns weigh, see `training.credit.WEIGHTS`."""
+
+    # Refused and cut-off replies.
+    forfeits: Literal["mask", "keep", "pay"] = "mask"
+    """Games that a refused reply decided. "mask": only the refused reply is learnt from, and no baseline learns. "keep": like other
+    games, the refused reply gets the penalty alone. "pay" (SPIRAL): the seat at fault is paid minus the penalty, the others
+    `invalid_bonus`, and every reply gets that."""
     invalid_penalty: float = 1.0
-    """Advantage of a refused reply is minus this; games decided by a forfeit teach nothing else."""
-    drop_zero_advantage: bool = False
-    """Leave rows out whose advantage is exactly 0 (SPIRAL does)."""
+    """Reward of a refused reply is minus this, in a channel of its own; it gets no share of the game's result."""
+    invalid_bonus: float = 0.0
+    """With `forfeits = "pay"`; 0.5 in SPIRAL."""
+    invalid_baseline: Literal["none", "role_batch", "role_loo", "role_ema"] = "none"
+    """Of the penalty's channel, one sample a reply. With "none" accepted replies get nothing from it."""
+    truncated: Literal["keep", "mask", "penalise"] = "keep"
+    """Replies cut off at `max_reply_tokens`: what the game makes of them, no row, or the invalid penalty."""
 
     # Loss.
+    loss: Literal["ppo", "gspo", "cispo", "reinforce"] = "ppo"
+    """Form of the policy gradient, see `training.loss.FORMS`."""
     clip_low: float = 0.2
     clip_high: float = 0.28
-    """Uneven clip of DAPO (2503.14476)."""
-    kl_weight: float = 0.3
-    """Of the KL to the magnet, in units of the game's return a nat (measured; annealing it lets the cycle come back)."""
+    """Uneven clip of DAPO (2503.14476). GSPO's paper has 3e-4 and 4e-4."""
+    dual_clip: float = 0.0
+    """Above 1: a row of negative advantage counts at most this ratio (1912.09729; MARSHAL has 3). 0 for off."""
+    importance: Literal["none", "tis", "mis"] = "tis"
+    """Weight for trainer and sampler disagreeing on a token, where old log-probabilities are recomputed (several updates a step):
+    their ratio up to `importance_cap`, or 0 where it is out of [1 / cap, cap]. With one update a step the clipped ratio is
+    taken to the sampler itself and there is nothing to correct."""
+    importance_cap: float = 2.0
+    row_reject: float = 2.0
+    """Rows whose mean ratio (geometric, trainer to sampler) is out of [1 / this, this] are left out and counted; 0 for off."""
+    kl_weight: float = 0.0
+    """Of the KL to the magnet, in units of the game's return a nat. Tiny models want 0.3 (measured; annealing it lets the cycle
+    come back), larger ones 1e-3 to 5e-2. 0 keeps no magnet."""
     kl_kind: Literal["full", "k1", "k2", "k3"] = "full"
-    """Exact over the vocabulary, or an estimate from the sampled tokens."""
+    """Exact over the vocabulary, or from the sampled tokens: k1 is taken off the reward, k2 and k3 are loss terms, each so that its
+    gradient is that of the KL."""
     magnet_rate: float = 0.02
-    """Share of the way that the magnet goes to the weights each step (measured)."""
+    """Share of the way that the magnet goes to the weights each step (measured); 0 leaves it at the start."""
     magnet_hold: int = 100
     """Steps during which the magnet stays at the start, so that the policy keeps trying every move until it reads what it sees
     (measured: twice as fast as 0)."""
+    magnet_refresh: int = 0
+    """Steps after which the magnet is set to the weights, in place of following them; 0 for off."""
     entropy_weight: float = 0.0
+    entropy_target: float = 0.0
+    """Nats a token: below it the entropy weight rises by `entropy_gain` a step, above it it falls (Skywork-OR1, 2505.22312). 0 for
+    off."""
+    entropy_gain: float = 0.005
 
     # Optimiser.
     epochs: int = 1
     """Passes over a step's rows."""
+    minibatches: int = 1
+    """Optimiser steps a pass, each on a random part of the rows."""
     lr: float = 3e-4
     lr_end: float = 0.05
     """Share of `lr` left at the end of the cosine."""
@@ -96,10 +156,37 @@ class Config:
     beta2: float = 0.99
     weight_decay: float = 0.0
     grad_clip: float = 1.0
+    skip_grad_norm: float = 0.0
+    """An optimiser step with a larger gradient norm is skipped, as are those that are not finite; 0 for no limit."""
+    skips_in_a_row: int = 3
+    """Skipped steps after which the run stops and keeps the rows."""
     micro_batch_tokens: int = 16384
     """Padded tokens of distinct rows in one forward pass."""
     ema_decay: float = 0.99
     """Of the weights' moving average, the copy that is kept."""
+
+    # Opponents to learn against.
+    p_self: float = 0.8
+    """Share of the games in which the weights in training sit in every seat; in the others they sit in one role, each role equally
+    often, and a member of the pool in the rest. 1 for no pool."""
+    pool: tuple[str, ...] = ()
+    """Specs of fixed members, e.g. "random" or "hf:PATH"."""
+    snapshot_every: int = 50
+    """Steps after which the weights join the pool; 0 for never."""
+    pool_sampler: Literal["latest", "uniform", "pfsp_hard", "pfsp_even", "nash", "alpha_rank"] = "uniform"
+    """Who is met how often, see `training.opponents.SAMPLERS`."""
+    pool_last: int = 0
+    """Only the last so many snapshots are met; 0 for all."""
+    payoff_games: int = 20
+    """With "nash" and "alpha_rank": games in each role that a new member plays against each other one."""
+    exploit: str = ""
+    """Spec of a frozen target: every game is played against it, and what the learner wins is a lower bound of what it loses."""
+
+    # Alarms.
+    alarms: bool = True
+    """Watch for the signs of collapse, see `training.alarms`."""
+    stop_on_alarm: bool = False
+    """Save and stop at the first alarm; else it is only logged."""
 
     # Evaluation and files.
     eval_every: int = 20
@@ -110,6 +197,10 @@ class Config:
     """Games in each seat against each of `opponents`, the same deals every time."""
     opponents: tuple[str, ...] = ("random",)
     """Specs of fixed agents."""
+    transcripts: int = 8
+    """Games of each evaluation by games kept in full: best, worst, longest, those with refused replies."""
+    tensorboard: bool = False
+    """Write the metrics for TensorBoard, too; needs the package tensorboard."""
     save_every: int = 100
     """Steps between checkpoints."""
     keep: int = 2
@@ -125,47 +216,116 @@ class Config:
             )
         if self.temperature != 1.0:
             raise ValueError(f"temperature={self.temperature}: the trainer's log-probabilities are those of temperature 1")
-        for name in (
-            "steps",
-            "games_per_step",
-            "group_size",
-            "warmup_games",
-            "concurrency",
-            "max_reply_tokens",
-            "epochs",
-            "keep",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        for name in ("lr", "warmup_lr", "clip_low", "clip_high", "grad_clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be above 0")
-        for spec in self.opponents:
+        self._check_ranges()
+        self._check_combinations()
+        specs = [*self.opponents, *self.pool, *([self.exploit] if self.exploit else [])]
+        for spec in specs:
             check_plays(make_agent(spec), game_class(self.game).name)
         assert self.baseline in BASELINES
+
+    def _check_ranges(self) -> None:
+        at_least_1 = "steps games_per_step group_size warmup_games concurrency max_reply_tokens epochs minibatches keep"
+        for name in (*at_least_1.split(), "turn_buckets", "skips_in_a_row", "payoff_games"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        for name in ("lr", "warmup_lr", "clip_low", "clip_high", "grad_clip", "baseline_kappa"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be above 0")
+        not_negative = "advantage_clip kl_weight entropy_target entropy_gain skip_grad_norm rows_per_step magnet_refresh"
+        for name in (*not_negative.split(), "snapshot_every", "pool_last", "transcripts"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} must not be below 0")
+        for name in ("p_self", "magnet_rate", "ema_baseline_decay", "turn_discount"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be from 0 to 1")
+        for name, off in (("dual_clip", "no dual clip"), ("row_reject", "no rejection")):
+            if getattr(self, name) != 0 and not getattr(self, name) > 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be above 1, or 0 for {off}")
+        if not self.importance_cap > 1:
+            raise ValueError(f"importance_cap={self.importance_cap} must be above 1")
+
+    def _check_combinations(self) -> None:
+        if self.credit == "turn" and self.forfeits == "pay":
+            raise ValueError("forfeits='pay' pays a whole game; with credit='turn' say forfeits='mask' or 'keep'")
+        if self.loss == "reinforce" and self.epochs * self.minibatches > 1:
+            raise ValueError(
+                f"loss='reinforce' has no ratio to the old policy: epochs={self.epochs} and minibatches={self.minibatches} "
+                "must be 1"
+            )
+        if self.minibatches > self.games_per_step:
+            raise ValueError(f"minibatches={self.minibatches} exceeds games_per_step={self.games_per_step}")
+        if self.exploit and (self.pool or self.p_self not in (0.0, type(self).p_self)):
+            raise ValueError("exploit plays every game against one target: leave pool and p_self out")
+        check_pool(self)
+        if self.tensorboard and importlib.util.find_spec("tensorboard") is None:
+            raise ValueError("tensorboard=true needs the package tensorboard: pip install tensorboard")
+
+    @property
+    def share_of_self(self) -> float:
+        """Of the games, those with the weights in training in every seat."""
+        return 0.0 if self.exploit else self.p_self
+
+    @property
+    def plays_pool(self) -> bool:
+        """Whether some seats are other policies'."""
+        return self.share_of_self < 1
+
+    @property
+    def updates_per_step(self) -> int:
+        """Optimiser steps on the rows of one step."""
+        return self.epochs * self.minibatches
 
     def to_json(self) -> str:
         """The settings, all of them, as they are saved with a run."""
         return json.dumps(dataclasses.asdict(self), indent=2)
 
 
+def check_pool(config: Config) -> None:
+    """Refuses a share of pool games that cannot be dealt out evenly.
+
+    Raises:
+        ValueError: saying which numbers do not go together.
+    """
+    if not config.plays_pool:
+        return
+    of_game, _ = split_options(config.game, dict(config.env_options))
+    game = make_game(config.game, **of_game)
+    groups, roles = config.games_per_step // config.group_size, len(game.roles)
+    if groups < roles or (config.share_of_self == 0 and groups % roles):
+        needed = "a multiple" if config.share_of_self == 0 else "at least one"
+        raise ValueError(
+            f"games against others are dealt out by groups on one deal, {needed} for each of the {roles} roles: "
+            f"{groups} groups (games_per_step={config.games_per_step}, group_size={config.group_size}) do not do; "
+            "choose other numbers, or p_self=1"
+        )
+    if config.pool_sampler == "nash" and game.payoffs != "zero_sum":
+        raise ValueError(f"pool_sampler='nash' needs a zero-sum game; {config.game} is {game.payoffs}")
+    if not (config.pool or config.exploit or config.snapshot_every):
+        raise ValueError(f"p_self={config.p_self} with an empty pool: name members, or set snapshot_every")
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     "rcgrpo": {},
-    "spiral": {  # run script and defaults of spiral-rl/spiral, research notes in the documentation
+    "spiral": {  # run script and defaults of spiral-rl/spiral
+        "env_options": {"invalid_policy": "forfeit"},
         "baseline": "role_ema",
         "group_size": 1,
         "deals": "random",
         "games_per_step": 128,
+        "rows_per_step": 128,
+        "advantage_clip": 0.0,
+        "forfeits": "pay",
+        "invalid_penalty": 1.5,
+        "invalid_bonus": 0.5,
         "clip_high": 0.2,
         "epochs": 2,
-        "kl_weight": 0.0,
+        "importance": "none",
+        "row_reject": 0.0,
         "lr": 1e-6,
-        "magnet_hold": 0,
         "lr_end": 1.0,
         "beta2": 0.95,
-        "drop_zero_advantage": True,
         "max_reply_tokens": 4096,
-        "invalid_penalty": 1.5,
+        "p_self": 1.0,
     },
 }
 
@@ -186,8 +346,10 @@ def load_config(recipe: str | Path | None = None, overrides: dict[str, Any] | No
         if name not in fields:
             raise ValueError(f"no setting {name!r}{nearest(name, fields)}")
     values = {name: _as_type(name, value, fields[name].type) for name, value in given.items()}
-    preset = values.get("preset", "rcgrpo")
-    return Config(**{**PRESETS[preset], **values})
+    preset = PRESETS[values.get("preset", "rcgrpo")]
+    if "env_options" in preset and "env_options" in values:
+        values["env_options"] = {**preset["env_options"], **values["env_options"]}
+    return Config(**{**preset, **values})
 
 
 def _read_recipe(recipe: str | Path) -> dict[str, Any]:

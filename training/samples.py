@@ -19,12 +19,17 @@ class Row:
         reply_ids: what it sampled, the end token included if and only if it was sampled.
         logprobs: of each reply token when it was sampled, nats; () for rows that only imitate.
         advantage: in the unit of the game's return.
+        weight: of the row in the loss.
+        old_logprobs: of each reply token under the weights that the step began with, as the trainer computes them; () where the
+            sampler's own stand for them.
     """
 
     prompt_ids: tuple[int, ...]
     reply_ids: tuple[int, ...]
     logprobs: tuple[float, ...] = ()
     advantage: float = 0.0
+    weight: float = 1.0
+    old_logprobs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,8 @@ class Batch:
         reply_ids_UR, is_reply_UR: the last R columns of it, and which of them were sampled.
         row_B: which distinct row each row is.
         sampled_logp_BR: 0 where nothing was sampled.
-        advantage_B: one a row.
+        old_logp_BR: the same under the weights that the step began with; None where the sampler's stand for them.
+        advantage_B, weight_B: one a row.
     """
 
     ids_UT: Tensor
@@ -48,11 +54,18 @@ class Batch:
     is_reply_UR: Tensor
     row_B: Tensor
     sampled_logp_BR: Tensor
+    old_logp_BR: Tensor | None
     advantage_B: Tensor
+    weight_B: Tensor
 
     @property
     def is_reply_BR(self) -> Tensor:
         return self.is_reply_UR[self.row_B]
+
+    @property
+    def count_U(self) -> Tensor:
+        """How often each distinct row was sampled."""
+        return torch.bincount(self.row_B, minlength=self.distinct)
 
     @property
     def distinct(self) -> int:
@@ -82,12 +95,9 @@ def make_batch(rows: Sequence[Row], *, device: str | torch.device = "cpu") -> Ba
         attention.append([0] * padding + [1] * length)
         positions.append([0] * padding + list(range(length)))
         is_reply.append([False] * (longest_reply - len(reply)) + [True] * len(reply))
-    sampled = []
-    for row in rows:
-        if row.logprobs and len(row.logprobs) != len(row.reply_ids):
-            raise ValueError(f"{len(row.reply_ids)} reply tokens with {len(row.logprobs)} log-probabilities")
-        logprobs = row.logprobs or (0.0,) * len(row.reply_ids)
-        sampled.append([0.0] * (longest_reply - len(logprobs)) + list(logprobs))
+    sampled = _right_aligned([row.logprobs for row in rows], rows, longest_reply)
+    has_old = any(row.old_logprobs for row in rows)
+    old = _right_aligned([row.old_logprobs for row in rows], rows, longest_reply) if has_old else None
     ids_UT = torch.tensor(ids, device=device)
     return Batch(
         ids_UT=ids_UT,
@@ -97,8 +107,20 @@ def make_batch(rows: Sequence[Row], *, device: str | torch.device = "cpu") -> Ba
         is_reply_UR=torch.tensor(is_reply, device=device),
         row_B=torch.tensor(row_of, device=device),
         sampled_logp_BR=torch.tensor(sampled, dtype=torch.float32, device=device),
+        old_logp_BR=None if old is None else torch.tensor(old, dtype=torch.float32, device=device),
         advantage_B=torch.tensor([row.advantage for row in rows], dtype=torch.float32, device=device),
+        weight_B=torch.tensor([row.weight for row in rows], dtype=torch.float32, device=device),
     )
+
+
+def _right_aligned(of_rows: Sequence[tuple[float, ...]], rows: Sequence[Row], width: int) -> list[list[float]]:
+    """Values of the reply tokens in the last of `width` columns, 0 elsewhere and for rows that have none."""
+    lines = []
+    for values, row in zip(of_rows, rows, strict=True):
+        if values and len(values) != len(row.reply_ids):
+            raise ValueError(f"{len(row.reply_ids)} reply tokens with {len(values)} log-probabilities")
+        lines.append([0.0] * (width - len(values)) + list(values))
+    return lines
 
 
 def micro_batches(rows: Sequence[Row], max_tokens: int) -> Iterator[list[Row]]:

@@ -143,7 +143,7 @@ class Custody(Source):
         answers = [room_of(answer) for answer in question.answers]
         return answers.index(room) if room in answers else None
 
-    def rules(self, rounds: int, quotes: int | None) -> str:
+    def rules(self, rounds: int, quotes: int | None, mode: str) -> str:
         limit = (
             "" if quotes is None else f" Only your first {quotes} valid quotes count." if quotes > 1 else " Only one counts."
         )
@@ -154,7 +154,7 @@ class Custody(Source):
             f"every quote.{limit} Each debater speaks {turns}."
         )
 
-    def judging(self) -> str:
+    def judging(self, mode: str) -> str:
         return (
             "The judge reads only the checked quotes, from both sides, in the story's order, and works out from whole "
             "sentences where the thing ends up. If that is neither answer, it cannot decide."

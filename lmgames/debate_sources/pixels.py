@@ -75,14 +75,25 @@ class Pixels(RevealSource):
             raise ValueError(f"the passage of a pixel debate is {SIDE} rows of {SIDE} grey levels from 0 to {LEVELS - 1}")
         return tuple(tuple(row) for row in passage)
 
-    def rules(self, rounds: int, quotes: int | None) -> str:
+    def read_answers(self, answers: tuple[str, str]) -> tuple[str, str]:
+        if any(answer not in map(str, range(DIGITS)) for answer in answers):
+            raise ValueError(f"answers={list(answers)}: those of a pixel debate are digits from 0 to {DIGITS - 1}")
+        return answers
+
+    def rules(self, rounds: int, quotes: int | None, mode: str) -> str:
         return (
             "The debaters see the picture, the judge does not. On your turn you show the judge one pixel that is not empty: "
             f"write [reveal: row,column], both from 1 to {SIDE}, counted from the top left. The moderator tells its true "
             f"brightness, 1 to {LEVELS - 1}. Each debater has {rounds} turns."
         )
 
-    def judging(self) -> str:
+    def judge_rules(self, rounds: int, mode: str) -> str:
+        return (
+            f"Pixels are told by row and column, counted from the top left, with a brightness from 1 to {LEVELS - 1}; empty "
+            "ones are never shown."
+        )
+
+    def judging(self, mode: str) -> str:
         return (
             "The judge knows how bright each pixel usually is for each digit, and picks the digit that fits the shown pixels "
             "better."

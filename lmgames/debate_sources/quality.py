@@ -50,7 +50,7 @@ class TextQuestions(Source):
             raise ValueError("the passage of a text question is a text that is not empty")
         return passage
 
-    def rules(self, rounds: int, quotes: int | None) -> str:
+    def rules(self, rounds: int, quotes: int | None, mode: str) -> str:
         limit = "" if quotes is None else f" At most {quotes} valid quotes of each debater count."
         turns = "once" if rounds == 1 else f"{rounds} times"
         return (
@@ -58,7 +58,7 @@ class TextQuestions(Source):
             f"to the letter between <quote> and </quote>. The moderator checks every quote.{limit} Each debater speaks {turns}."
         )
 
-    def judging(self) -> str:
+    def judging(self, mode: str) -> str:
         raise AssertionError("text questions have no rule judge")
 
     def passage_lines(self, question: Question) -> list[str]:

@@ -119,6 +119,8 @@ class Source(ABC):
     """Whether debaters speak freely and quote; otherwise each of their turns is one command."""
     numbered: ClassVar[bool] = False
     """Whether a passage's parts are numbered for `[quote: N]`."""
+    item_verb: ClassVar[str] = "shows"
+    """What a debater does whose command is told, as in "debater_0 shows: ..."."""
     default_rounds: int
     default_quotes: int | None = None
     """Quotes of a debater in the whole debate; None: no limit."""
@@ -144,14 +146,26 @@ class Source(ABC):
         """The answer that the passage makes true, 0 or 1; None where the source cannot tell. Reads the passage."""
         return None
 
+    def read_answers(self, answers: tuple[str, str]) -> tuple[str, str]:
+        """The answers of a question.
+
+        Raises:
+            ValueError: if this source cannot have asked for them.
+        """
+        return answers
+
     # What players read.
 
     @abstractmethod
-    def rules(self, rounds: int, quotes: int | None) -> str:
-        """What the evidence is and what a debater writes."""
+    def rules(self, rounds: int, quotes: int | None, mode: str) -> str:
+        """What the evidence is and what a debater writes, in a mode of `games.debate.MODES`."""
+
+    def judge_rules(self, rounds: int, mode: str) -> str:
+        """What a judge must know to read the evidence."""
+        return ""
 
     @abstractmethod
-    def judging(self) -> str:
+    def judging(self, mode: str) -> str:
         """How the rule judge decides, for debaters."""
 
     @abstractmethod
@@ -244,13 +258,15 @@ class RevealSource(Source):
     def limits(self, question: Question) -> tuple[tuple[str, int, int], ...]:
         """Name, least and greatest value of each number of an item."""
 
-    def revealed(self, state: DebateState) -> set[Item]:
-        """Items that were revealed."""
+    def revealed(self, state: DebateState, debater: int | None = None) -> set[Item]:
+        """Items that were revealed, by anybody or so far as a debater has heard."""
+        hears_all = debater is None or state.opposed or len(set(state.sides)) == 1
         width = len(self.limits(state.question))
-        return {part.data[:width] for speech in state.speeches for part in speech.parts if part.kind == "evidence"}
+        speeches = state.speeches if hears_all else state.by(debater)
+        return {part.data[:width] for speech in speeches for part in speech.parts if part.kind == "evidence"}
 
     def options(self, state: DebateState, debater: int) -> tuple[Item, ...]:
-        done = self.revealed(state)
+        done = self.revealed(state, debater)
         return tuple(item for item in self.items(state.question) if item not in done)
 
     def parse(self, state: DebateState, debater: int, text: str, select: Select) -> Item:
@@ -264,7 +280,7 @@ class RevealSource(Source):
             parse_integer(number, low, high, what=f"The {name}")
             for number, (name, low, high) in zip(numbers, limits, strict=True)
         )
-        if item in self.revealed(state):
+        if item in self.revealed(state, debater):
             raise IllegalMove("duplicate", f"{self.write(item)} was revealed before. Reveal something else.")
         if item not in self.items(state.question):
             raise IllegalMove("illegal_now", f"{self.write(item)} shows nothing. {hint}")

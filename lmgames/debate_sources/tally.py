@@ -73,17 +73,22 @@ class Tally(RevealSource):
             raise ValueError(f"the passage of a tally is a list of {self.size} integers from -9 to 9 without 0")
         return tuple(passage)
 
+    def read_answers(self, answers: tuple[str, str]) -> tuple[str, str]:
+        if set(answers) != set(ANSWERS):
+            raise ValueError(f"answers={list(answers)}: those of a tally are {ANSWERS[0]!r} and {ANSWERS[1]!r}")
+        return answers
+
     def truth(self, question: Question) -> int | None:
         total = sum(question.passage)
         return None if total == 0 else question.answers.index(ANSWERS[0 if total > 0 else 1])
 
-    def rules(self, rounds: int, quotes: int | None) -> str:
+    def rules(self, rounds: int, quotes: int | None, mode: str) -> str:
         return (
             "The debaters know the list, the judge does not. On your turn you show the judge one number: write [reveal: N], "
             f"N from 1 to {self.size}, its place in the list. The moderator tells its true value. Each debater has {rounds} turns."
         )
 
-    def judging(self) -> str:
+    def judging(self, mode: str) -> str:
         return "The judge adds up all the numbers shown and answers by the sign of that sum; on zero it cannot decide."
 
     def passage_lines(self, question: Question) -> list[str]:

@@ -53,10 +53,10 @@ DEFENDER_LOSES = ("wrong_guess", "malformed_guess", "ambiguous_guess", "defender
 ATTACKER_BREAKS_RULES = ("attacker_said_it", "attacker_guessed")
 
 RULES = """You play Adversarial Taboo. The attacker knows a secret word; the defender does not.{pool} They take turns to \
-speak, the attacker first, {rounds} messages each, {length}each read by both.
+speak, the attacker first, {rounds} {messages} each, {length}read by both.
 The defender has one guess, written [guess: ...] or announced as: I know the word! It is ... A right guess wins, a \
 wrong one loses.{malformed} The defender also loses by saying the secret word anywhere outside a guess.
-{violation} {forms}{disguise} If nobody has won after {rounds} messages each, it is a tie.
+{violation} {forms}{disguise} If nobody has won after {rounds} {messages} each, it is a tie.
 A win pays +1, a loss -1, a tie {tie}.{cost}"""
 FORMS = {
     "exact": "Only the word itself counts, not its other forms.",
@@ -187,7 +187,8 @@ class AdversarialTaboo(Game[TabooState, str]):
 
     def _own_texts(self) -> tuple[str, ...]:
         """What we say ourselves: a secret word in it would be said by the rules."""
-        return (self.rules(TabooState(None), DEFENDER), NOTHING, *SMALL_TALK, *RESULTS.values())
+        told = f"Hint: {self.hint_for(self.pool[0])}" if self.hint == "length" else ""  # categories are of the bank
+        return (self.rules(TabooState(None), DEFENDER), told, NOTHING, *SMALL_TALK, *RESULTS.values())
 
     def _categories(self) -> tuple[str, ...]:
         return (self.category,) if isinstance(self.category, str) else tuple(self.category)
@@ -345,11 +346,12 @@ class AdversarialTaboo(Game[TabooState, str]):
 
     def rules(self, view: TabooState, seat: str) -> str:
         breaks = "says the secret word or announces a guess"
-        count = "" if self.secret_pool else f" It is one of {len(self.pool)} words."
+        count = "" if self.secret_pool or len(self.pool) == 1 else f" It is one of {len(self.pool)} words."
         return RULES.format(
             pool=count,
             rounds=self.rounds,
-            length=f"at least {self.min_words} words long, " if self.min_words > 1 else "",
+            messages="message" if self.rounds == 1 else "messages",
+            length=f"at least {self.min_words} words long unless it is a guess, " if self.min_words > 1 else "",
             malformed=self._wrong_guesses(),
             violation=f"The attacker loses if it {breaks}."
             if self.attacker_violation == "lose"
@@ -461,9 +463,9 @@ def check_own_words(words: tuple[str, ...], own_texts: tuple[str, ...]) -> None:
 
 # Guesses.
 
-_ANNOUNCEMENT = re.compile(r"\bi know the word\b([\s!.,:;…\-–—\"'“”«»`*_]*)")
+_ANNOUNCEMENT = re.compile(r"\bi\s+know\s+the\s+word\b([\s!.,:;…\-–—\"'“”«»`*_]*)")
 _BREAK = re.compile(r"[!.,:;…\-–—\n]")
-_IT_IS = re.compile(r"(?:it is|it's|the word is)\b([^.!?;\n]*)")
+_IT_IS = re.compile(r"(?:it\s+is|it's|the\s+word\s+is)\b[\s:]*([^.!?;\n]*)")
 _ARTICLES = ("a", "an", "the")
 
 

@@ -377,8 +377,11 @@ class DealOrNoDeal(Game[DealState, DealMove]):
         return self._paid(state, self.disagreement)
 
     def _penalty(self, seat: int, points: float) -> dict[str, float]:
-        points = points / self.value_total if self.normalize else float(points)
+        points = self._price(points)
         return {other: -points if number == seat else points for number, other in enumerate(self.seats)}
+
+    def _price(self, points: float) -> float:
+        return points / self.value_total if self.normalize else float(points)
 
     def _paid(self, state: DealState, scores: tuple[float, float]) -> dict[str, float]:
         unit = 1
@@ -466,7 +469,7 @@ class DealOrNoDeal(Game[DealState, DealMove]):
         if self.walk_from <= self.max_turns:
             endings += f" From turn {self.walk_from} on, [walk away] ends it without a deal."
             if self.care == -1 and self.comp_disagreement:
-                endings += f" Walking away costs you {self.comp_disagreement:g} points, which the other gets."
+                endings += f" Walking away costs you {self._price(self.comp_disagreement):g} points, which the other gets."
         return RULES.format(
             total=self.value_total,
             protocol=PROTOCOLS[self.protocol].format(after=after, form=self.form),
@@ -491,10 +494,12 @@ class DealOrNoDeal(Game[DealState, DealMove]):
         if self.normalize:
             scale = ", divided by the greatest such sum" if self.care == 1 else f", divided by {self.value_total}"
         none = f"Without a deal your items count {self.disagreement[own]:g} and the other's {self.disagreement[1 - own]:g}."
-        forfeit = ""
+        forfeit = "counts as no deal"
         if self.care == -1:
-            forfeit = f" Giving no legal reply costs you {max(self.value_total, self.comp_disagreement):g} points."
-        return f"Your score is {wanted}{scale}. {none}{forfeit}"
+            forfeit = (
+                f"costs you {self._price(max(self.value_total, self.comp_disagreement)):g} points, which the other gets"
+            )
+        return f"Your score is {wanted}{scale}. {none} Giving no legal reply {forfeit}."
 
     def observe(self, view: DealState, seat: str) -> list[Line]:
         own = self.seats.index(seat)
@@ -542,8 +547,9 @@ class DealOrNoDeal(Game[DealState, DealMove]):
             command = extract_command(text, verbs, select=self.select, hint=hint)
         if command.verb not in legal:
             raise IllegalMove("illegal_now", f"{self._why_not(view, command.verb)} {hint}")
+        around = talk(text, verbs)
         if command.verb == "message":
-            words = " ".join(filter(None, (command.args, talk(text, verbs))))
+            words = " ".join(filter(None, (command.args, around)))
             if not words:
                 raise IllegalMove("empty", f"The message has no words. {hint}")
             return DealMove("message", words)

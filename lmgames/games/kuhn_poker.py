@@ -13,6 +13,7 @@ Versions: v0.
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, cached_property, lru_cache
 from typing import Any, ClassVar, Literal
 
 from lmgames.chance import Chance
@@ -28,7 +29,11 @@ LEGAL = {
     ("check", "bet"): ("call", "fold"),
 }
 """Moves open after the moves of a hand so far; a hand with any other moves is over."""
+HINTS: dict[tuple[str, ...], str] = {legal: f"Write [{legal[0]}] or [{legal[1]}]." for legal in LEGAL.values()}
+VERBS = ("check", "bet", "call", "fold")
 ALIASES = {"pass": ("check", "fold"), "bet": ("bet", "call")}
+SHOWDOWNS = ("check", "call")
+"""Last moves of a hand after which both cards are shown."""
 MAX_LISTED_INSTANCES = 50_000
 
 RULES = """You play Kuhn Poker, {match}. The deck has {size} cards, from low to high: {deck}. In each hand both players put \
@@ -126,12 +131,12 @@ class KuhnPoker(Game[KuhnState, str]):
         if self.deals == "all" and self.hands not in (1, self.total_hands):
             raise ValueError(f"hands={self.hands}: deals='all' has {self.total_hands} hands; leave the option out")
 
-    @property
+    @cached_property
     def deck(self) -> tuple[str, ...]:
         """Cards from low to high: J Q K for the classic three, else the top ranks up to the ace."""
         return ("J", "Q", "K") if self.deck_size == 3 else RANKS[-self.deck_size :]
 
-    @property
+    @cached_property
     def total_hands(self) -> int:
         return 2 * self.deck_size * (self.deck_size - 1) if self.deals == "all" else self.hands
 
@@ -205,16 +210,16 @@ class KuhnPoker(Game[KuhnState, str]):
 
     def _with_move(self, state: KuhnState, move: str) -> KuhnState:
         hand = (*state.played[-1], move)
-        state = replace(state, played=(*state.played[:-1], hand))
+        played = (*state.played[:-1], hand)
         if hand in LEGAL:
-            return state
-        state = replace(state, won=(*state.won, self._won_by_player_0(state.deals[len(state.won)], hand)))
-        return replace(state, played=(*state.played, ())) if self._goes_on(state) else state
+            return KuhnState(state.deals, played, state.won)
+        won = (*state.won, self._won_by_player_0(state.deals[len(state.won)], hand))
+        return KuhnState(state.deals, (*played, ()) if self._goes_on(won) else played, won)
 
-    def _goes_on(self, state: KuhnState) -> bool:
-        if len(state.won) == self.total_hands:
+    def _goes_on(self, won: tuple[int, ...]) -> bool:
+        if len(won) == self.total_hands:
             return False
-        return self.stack is None or self.stack - abs(sum(state.won)) >= self.ante + self.bet
+        return self.stack is None or self.stack - abs(sum(won)) >= self.ante + self.bet
 
     def _won_by_player_0(self, deal: Deal, hand: tuple[str, ...]) -> int:
         if hand[-1] in ("fold", "forfeit"):
@@ -276,7 +281,7 @@ class KuhnPoker(Game[KuhnState, str]):
         if self.deals != "random":
             deals[begun:] = chance.shuffled(deals[begun:], "order")
         for number, deal in enumerate(deals):
-            if number < len(state.won) and (state.played[number][-1] in ("check", "call") or self.reveal_on_fold):
+            if number < len(state.won) and (state.played[number][-1] in SHOWDOWNS or self.reveal_on_fold):
                 continue
             if self.deals == "random":
                 mine = deal.cards[own] if number < begun else chance.choice(self.deck, "own", number)
@@ -299,16 +304,17 @@ class KuhnPoker(Game[KuhnState, str]):
 
     def view(self, state: KuhnState, seat: str) -> KuhnState:
         own = self.seats.index(seat)
-        begun = state.deals[: len(state.played)]
-        return replace(state, deals=tuple(self._seen(deal, state, number, own) for number, deal in enumerate(begun)))
-
-    def _seen(self, deal: Deal, state: KuhnState, number: int, own: int) -> Deal:
-        shown = number < len(state.won) and (state.played[number][-1] in ("check", "call") or self.reveal_on_fold)
-        if shown:
-            return deal
-        return replace(deal, cards=(deal.cards[0], None) if own == 0 else (None, deal.cards[1]))
+        deals = [_own_card_alone(deal.cards[own], deal.opener, own) for deal in state.deals[: len(state.played)]]
+        for number in range(len(state.won)):
+            if self.reveal_on_fold or state.played[number][-1] in SHOWDOWNS:
+                deals[number] = state.deals[number]
+        return KuhnState(tuple(deals), state.played, state.won, state.match_forfeited_by)
 
     def rules(self, view: KuhnState, seat: str) -> str:
+        return self._rules
+
+    @cached_property
+    def _rules(self) -> str:
         openers = " The opener changes after each hand." if self.alternate_first and self.total_hands > 1 else ""
         if self.deals == "duplicate":
             openers = " Each deal is played twice, with the seats exchanged, in random order."
@@ -327,29 +333,15 @@ class KuhnPoker(Game[KuhnState, str]):
         )
 
     def observe(self, view: KuhnState, seat: str) -> list[Line]:
-        own = self.seats.index(seat)
+        own, of_hands = self.seats.index(seat), self.total_hands
         lines: list[Line] = []
-        for number, (deal, hand) in enumerate(zip(view.deals, view.played, strict=True)):
-            title = f"Hand {number + 1} of {self.total_hands}. " if self.total_hands > 1 else ""
-            lines.append(f"{title}{self.seats[deal.opener]} acts first. Your card: {deal.cards[own]}.")
-            for turn, move in enumerate(hand):
-                mover = self.seats[(deal.opener + turn) % 2]
-                lines.append(f"{mover} gave no legal move." if move == "forfeit" else Said(mover, self.write(move)))
-            if number < len(view.won):
-                lines.append(self._result(deal, hand, view.won[number]))
-                if self.total_hands > 1:
-                    total = sum(view.won[: number + 1])
-                    lines.append(f"Chips so far: player_0 {total:+d}, player_1 {-total:+d}.")
+        total = 0
+        for number, (deal, hand, won) in enumerate(itertools.zip_longest(view.deals, view.played, view.won)):
+            total += won or 0
+            lines += _lines_of_hand(number, of_hands, deal.cards, deal.opener, own, hand, won, total)
         if view.match_forfeited_by is not None:
             lines.append(f"{self.seats[view.match_forfeited_by]} loses the match by forfeit.")
         return lines
-
-    def _result(self, deal: Deal, hand: tuple[str, ...], won: int) -> str:
-        winner = self.seats[0 if won > 0 else 1]
-        cards = ""
-        if None not in deal.cards:
-            cards = f"Cards: player_0 {deal.cards[0]}, player_1 {deal.cards[1]}. "
-        return f"{cards}{winner} wins {_chips(abs(won))}."
 
     def request(self, view: KuhnState, seat: str) -> list[Line]:
         pot = 2 * self.ante + (self.bet if "bet" in view.played[-1] else 0)
@@ -360,9 +352,8 @@ class KuhnPoker(Game[KuhnState, str]):
 
     def parse(self, view: KuhnState, seat: str, text: str) -> str:
         legal = self.legal_moves(view, seat)
-        hint = f"Write {' or '.join(self.write(move) for move in legal)}."
-        verbs = ("check", "bet", "call", "fold", *(("pass",) if self.aliases else ()))
-        command = extract_command(text, verbs, select=self.select, hint=hint)
+        hint = HINTS.get(legal, "It is not your turn.")
+        command = extract_command(text, (*VERBS, "pass") if self.aliases else VERBS, select=self.select, hint=hint)
         if command.args:
             raise IllegalMove("bad_args", f"[{command.verb}] takes nothing after it. {hint}")
         meant = ALIASES.get(command.verb, ()) if self.aliases else ()
@@ -370,6 +361,36 @@ class KuhnPoker(Game[KuhnState, str]):
             if move in legal:
                 return move
         raise IllegalMove("illegal_now", f"You cannot {command.verb} now. {hint}")
+
+
+@cache  # at most 13 cards, 2 openers, 2 seats
+def _own_card_alone(card: str | None, opener: int, own: int) -> Deal:
+    return Deal((card, None) if own == 0 else (None, card), opener)
+
+
+@lru_cache(maxsize=4096)  # a hand that is over is told again at every later turn
+def _lines_of_hand(
+    number: int,
+    of_hands: int,
+    cards: tuple[str | None, str | None],
+    opener: int,
+    own: int,
+    hand: tuple[str, ...],
+    won: int | None,
+    total: int,
+) -> tuple[Line, ...]:
+    """What the seat `own` reads of one hand; `won` and `total` are chips of player_0 in it and so far, None if not over."""
+    title = f"Hand {number + 1} of {of_hands}. " if of_hands > 1 else ""
+    lines: list[Line] = [f"{title}player_{opener} acts first. Your card: {cards[own]}."]
+    for turn, move in enumerate(hand):
+        mover = f"player_{(opener + turn) % 2}"
+        lines.append(f"{mover} gave no legal move." if move == "forfeit" else Said(mover, f"[{move}]"))
+    if won is not None:
+        shown = "" if None in cards else f"Cards: player_0 {cards[0]}, player_1 {cards[1]}. "
+        lines.append(f"{shown}player_{0 if won > 0 else 1} wins {_chips(abs(won))}.")
+        if of_hands > 1:
+            lines.append(f"Chips so far: player_0 {total:+d}, player_1 {-total:+d}.")
+    return tuple(lines)
 
 
 def _chips(count: int) -> str:

@@ -501,10 +501,13 @@ class SimpleNegotiation(Game[NegotiationState, TradeMove]):
             0.0: own,
             1.0: f"{own}, plus how much the value of the other's has grown at its values",
             -1.0: f"{own}, minus how much the value of the other's has grown at its values",
-        }.get(self.care, f"{own}, plus {self.care:g} times how much the value of the other's has grown at its values")
+        }.get(self.care)
+        if wanted is None:
+            sign = "plus" if self.care > 0 else "minus"
+            wanted = f"{own}, {sign} {abs(self.care):g} times how much the value of the other's has grown at its values"
         scale = "; all divided by the most that both together could gain" if self.normalize else ""
-        forfeit = "costs you at least 1" if self.care == -1 else "ends the game, and you score at most 0"
-        return f"Your score is {wanted}{scale}. Giving no legal reply {forfeit}."
+        most = -1 if self.care == -1 else 0
+        return f"Your score is {wanted}{scale}. Giving no legal reply ends the game, and you score at most {most}."
 
     def observe(self, view: NegotiationState, seat: str) -> list[Line]:
         own = self.seats.index(seat)

@@ -11,7 +11,7 @@ Versions: v0.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any, ClassVar, Literal
 
 from lmgames.chance import Chance
@@ -60,6 +60,22 @@ def _lines(rows: int, cols: int, in_a_row: int, symmetry: int) -> tuple[tuple[tu
                     for cell in line:
                         through[cell].append(line)
     return tuple(tuple(lines) for lines in through)
+
+
+def _has_line(cells: str, mark: str, lines: Sequence[Sequence[int]]) -> bool:
+    """Whether one of the lines is all of one mark. Plain loops: this runs after every move."""
+    for line in lines:
+        for cell in line:
+            if cells[cell] != mark:
+                break
+        else:
+            return True
+    return False
+
+
+@cache  # 2 seats, at most 361 cells; every move is told again at every later turn
+def _said(seat: str, cell: int) -> Said:
+    return Said(seat, f"[{cell}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +149,7 @@ class TicTacToe(Game[Board, int]):
         if self.random_opening and not self._opening_cannot_end:
             self._draw_opening(Chance(0), self._symmetries()[0], attempts=1000)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Cells of the board."""
         return self.rows * self.cols
@@ -241,11 +257,11 @@ class TicTacToe(Game[Board, int]):
     def _taken(self, board: Board, cell: int) -> Board:
         mark = self.mark_to_move(board)
         cells = board.cells[:cell] + mark + board.cells[cell + 1 :]
-        has_line = any(all(cells[each] == mark for each in line) for line in self.lines_through(cell, board.symmetry))
+        has_line = _has_line(cells, mark, self.lines_through(cell, board.symmetry))
         return Board(cells, (*board.moves, cell), board.opened, board.symmetry, mark if has_line else "")
 
     def _free(self, board: Board) -> tuple[int, ...]:
-        return tuple(cell for cell, mark in enumerate(board.cells) if mark == FREE)
+        return tuple([cell for cell, mark in enumerate(board.cells) if mark == FREE])
 
     def winner(self, board: Board) -> str:
         """ "X", "O", or "" while there is none."""
@@ -269,6 +285,10 @@ class TicTacToe(Game[Board, int]):
     # What a seat sees: everything.
 
     def rules(self, view: Board, seat: str) -> str:
+        return self._rules
+
+    @cached_property
+    def _rules(self) -> str:
         return RULES.format(
             rows=self.rows,
             cols=self.cols,
@@ -280,18 +300,18 @@ class TicTacToe(Game[Board, int]):
         )
 
     def observe(self, view: Board, seat: str) -> list[Line]:
-        movers = [self.seats[(number + (self.first == "o")) % 2] for number in range(len(view.moves))]
+        seats = self.seats if self.first == "x" else self.seats[::-1]
+        moves = [_said(seats[number % 2], cell) for number, cell in enumerate(view.moves)]
         lines: list[Line] = []
         if self.symmetry != 0 or view.symmetry != 0:
             rows = (" ".join(str(cell) for cell in row) for row in self.grid(view.symmetry))
             lines.append(f"Cell numbers, row by row: {' / '.join(rows)}.")
-        told = [(mover, self.write(cell)) for mover, cell in zip(movers, view.moves, strict=True)]
         if view.opened:
-            lines.append(f"Already played: {', '.join(f'{mover} {move}' for mover, move in told[: view.opened])}.")
-        lines += [Said(mover, move) for mover, move in told[view.opened :]]
+            lines.append(f"Already played: {', '.join(f'{move.seat} {move.words}' for move in moves[: view.opened])}.")
+        lines += moves[view.opened :]
         if view.line_of:
             winner = self.seats[MARKS.index(self.winner(view))]
-            lines.append(f"{movers[-1]} has {self.in_a_row} in a line. {winner} wins.")
+            lines.append(f"{moves[-1].seat} has {self.in_a_row} in a line. {winner} wins.")
         elif not self.to_move(view):
             lines.append("The board is full: a draw.")
         return lines
@@ -299,18 +319,19 @@ class TicTacToe(Game[Board, int]):
     def request(self, view: Board, seat: str) -> list[Line]:
         """The board, a line for each row: X, O, or the number of a free cell."""
         width = len(str(self.size - 1))
-        texts = [str(cell) if mark == FREE else mark for cell, mark in enumerate(view.cells)]
-        return [" ".join(texts[cell].rjust(width) for cell in row) for row in self.grid(view.symmetry)]
+        texts = [(str(cell) if mark == FREE else mark).rjust(width) for cell, mark in enumerate(view.cells)]
+        return [" ".join([texts[cell] for cell in row]) for row in self.grid(view.symmetry)]
 
     def legal_moves(self, view: Board, seat: str) -> tuple[int, ...]:
         return self._free(view) if seat in self.to_move(view) else ()
 
     def parse(self, view: Board, seat: str, text: str) -> int:
-        legal = self.legal_moves(view, seat)
-        hint = f"Write the number of a free cell, such as {self.write(legal[0])}." if legal else "It is not your turn."
+        to_move = seat in self.to_move(view)
+        free = view.cells.find(FREE)
+        hint = f"Write the number of a free cell, such as [{free}]." if to_move else "It is not your turn."
         command = extract_command(text, numbers=True, select=self.select, hint=hint)
         cell = self._cell_named(command.args, view.symmetry)
-        if cell not in legal:
+        if not to_move or view.cells[cell] != FREE:
             raise IllegalMove("illegal_now", f"Cell {cell} is taken. {hint}")
         return cell
 

@@ -201,7 +201,6 @@ class WhoIsTheSpy(Game[SpyState, str]):
         self._check_points()
         self._check_secrecy()
         if self.pairs is not None:
-            object.__setattr__(self, "pairs", tuple(tuple(pair) for pair in self.pairs))  # lists when read from JSON
             _check_pairs(self.pairs)
         elif not spy_pairs(self.split, self.difficulty):
             raise ValueError(f"split={self.split!r}, difficulty={self.difficulty}: the bank has no such pair of words")
@@ -420,10 +419,11 @@ class WhoIsTheSpy(Game[SpyState, str]):
         poll = replace(poll, counts=tuple((seat, received[seat]) for seat in self.player_names if received[seat]))
         cycle = replace(cycle, polls=(*cycle.polls[:-1], poll))
         most = leaders(target for _, target in poll.votes)
-        if len(most) > 1 and self.tie == "revote" and len(cycle.polls) == 1:
+        someone_is_untied = self.has_judge or len(most) < len(self.alive(state))
+        if len(most) > 1 and self.tie == "revote" and len(cycle.polls) == 1 and someone_is_untied:
             asked = _with_cycle(state, replace(cycle, polls=(*cycle.polls, Poll(self._by_seat(most)))))
-            if self.to_move(asked):
-                return asked
+            # Without a voter it is held all the same: leaving it out would tell that all the untied are spies.
+            return asked if self.to_move(asked) else self._counted(asked)
         return self._resolved(_with_cycle(state, replace(cycle, ejected=self._ejected(state, most))))
 
     def _ejected(self, state: SpyState, most: tuple[str, ...]) -> tuple[str, ...]:
@@ -620,7 +620,7 @@ class WhoIsTheSpy(Game[SpyState, str]):
         goals = []
         if clue and (self.clue_beta or self.clue_lambda):
             goals.append(
-                f"For each vote above the civilians' average a spy loses {_points(clue * self.clue_beta)}, which the "
+                f"For each vote it gets above the civilians' average a spy loses {_points(clue * self.clue_beta)}, which the "
                 f"civilians share, and a civilian loses {_points(clue * self.clue_lambda)}; below the average it is a gain."
             )
         points = [decision * value for value in (self.vote_right, self.vote_abstain, self.vote_wrong)]
@@ -630,7 +630,13 @@ class WhoIsTheSpy(Game[SpyState, str]):
             goals.append(
                 f"A {voter} scores {right} for voting for a spy, {abstain} for abstaining, {wrong} for another vote."
             )
-        return goals
+        return [*goals, self._scored_votes()] if goals else []
+
+    def _scored_votes(self) -> str:
+        """Which votes the points of the stages are for, where there may be several."""
+        if self.mode == "elimination":
+            return "Each vote is scored" + (", but not the one after a tie." if self.tie == "revote" else ".")
+        return "The vote after a tie is not scored." if self.tie == "revote" else ""
 
     def observe(self, view: SpyState, seat: str) -> list[Line]:
         lines: list[Line] = [self._secret(view, seat)]
@@ -812,8 +818,10 @@ class WhoIsTheSpy(Game[SpyState, str]):
                     return None
                 twin = self.apply(twin, {speaker: NO_CLUE if words is None else words})
             for ballot, poll in enumerate(cycle.polls):
-                if twin.result or len(twin.cycles[-1].polls) != ballot + 1:
+                if number >= len(twin.cycles) or ballot >= len(twin.cycles[number].polls):
                     return None
+                if twin.cycles[number].polls[ballot].counts is not None:  # nobody was asked
+                    continue
                 votes = self._twin_votes(poll, self.to_move(twin), seat, chance.derive("poll", number, ballot))
                 if votes is None:
                     return None
@@ -823,14 +831,16 @@ class WhoIsTheSpy(Game[SpyState, str]):
     def _twin_votes(self, poll: Poll, voters: tuple[str, ...], seat: str, chance: Chance) -> dict[str, str] | None:
         votes = dict(poll.votes)
         fixed = set(votes) if self.open_ballot and poll.counts is not None else {seat} & set(votes)
-        targets = chance.shuffled([target for voter, target in poll.votes if voter not in fixed], "targets")
-        others = chance.shuffled([voter for voter in voters if voter not in fixed and voter != seat], "voters")[
-            : len(targets)
-        ]
-        drawn = dict(zip(others, targets, strict=False)) | {voter: votes[voter] for voter in fixed}
-        if len(drawn) != len(votes) or not set(drawn) <= set(voters) or any(who == whom for who, whom in drawn.items()):
+        targets = [target for voter, target in poll.votes if voter not in fixed]
+        others = [voter for voter in voters if voter not in fixed and voter != seat]
+        if poll.counts is not None and not self.open_ballot:  # how many abstained is not told
+            targets = [target for target in targets if target is not None]
+            targets += [None] * (len(others) - len(targets))
+        drawn = dict(zip(chance.shuffled(others, "voters"), chance.shuffled(targets, "targets"), strict=False))
+        if len(drawn) != len(targets) or (poll.counts is not None and len(drawn) != len(others)):
             return None
-        if poll.counts is not None and len(drawn) != len(voters):
+        drawn |= {voter: votes[voter] for voter in fixed}
+        if not set(drawn) <= set(voters) or any(who == whom for who, whom in drawn.items()):
             return None
         return {voter: _vote(target) for voter, target in drawn.items()}
 

@@ -105,7 +105,32 @@ def test_replies_carry_what_was_sampled():
     assert reply.reply_ids == (*ByteTokenizer().encode(reply.text), 256)
     assert sum(reply.logprobs) == pytest.approx(-0.693147, abs=1e-5)  # ln 1/2
     assert (reply.finish_reason, reply.policy_version) == ("stop", 7)
-    assert reply.usage == {"prompt_tokens": len(reply.prompt_ids), "completion_tokens": len(reply.reply_ids)}
+    usage = dict(reply.usage)
+    assert usage.pop("seconds") >= 0
+    assert usage == {"prompt_tokens": len(reply.prompt_ids), "completion_tokens": len(reply.reply_ids)}
     assert agent.act([observation]) == [reply]  # drawn from the observation's seed
     assert agent.masses([observation]) == [pytest.approx({"[check]": 0.5, "[bet]": 0.5})]
     assert ModelAgent(model, sampling=Sampling(top_k=1)).masses([observation]) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "private"),
+    [
+        ("[bet]<|end|>", ""),
+        ("<think>hm</think>[bet]<|end|>", "<think>hm</think>"),
+        ("<think>a</think>[bet] <think>b</think> x<|end|>", "<think>a</think>[bet] <think>b</think>"),
+        ("<think>cut off", "<think>cut off"),
+    ],
+)
+def test_tokens_of_reasoning_are_counted_as_sampled(tokenizer, said, private):
+    ids = tokenizer.encode(said)
+    assert Chat(tokenizer).reasoning_tokens(ids) == len(tokenizer.encode(private))
+
+
+def test_reasoning_tokens_are_in_the_usage(make_tokenizer):
+    tokenizer = make_tokenizer(template=THINKING)
+    agent = ModelAgent(FakeModel("hm, hm</think>[bet]", tokenizer=tokenizer), sampling=Sampling(max_tokens=99))
+    env = make("KuhnPoker-v0").unwrapped
+    env.reset(seed=1)
+    (reply,) = agent.act([env.observation("player_0")])
+    assert reply.usage["reasoning_tokens"] == len(tokenizer.encode("hm, hm</think>"))

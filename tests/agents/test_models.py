@@ -1,5 +1,6 @@
-"""What every model promises, checked on the real engine and on the fake one."""
+"""What every model promises, checked on each engine. vLLM's runs where it is installed: `make test-vllm`."""
 
+import importlib.util
 import math
 import random
 from collections import Counter
@@ -13,12 +14,29 @@ from agents.models.model import Request, Sampling
 REPLIES = {"[check]": 3.0, "[call]": 1.0, "[bet]": 2.0}
 
 
-@pytest.fixture(params=["hf", "fake"])
+VLLM = pytest.param("vllm", marks=pytest.mark.skipif(not importlib.util.find_spec("vllm"), reason="needs vLLM"))
+
+
+@pytest.fixture(scope="session")
+def vllm_engine(qwen3, tokenizer, tmp_path_factory):
+    from agents.models.vllm import load
+
+    folder = tmp_path_factory.mktemp("model")
+    qwen3.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return load(str(folder), dtype="float32", kv_cache_memory_bytes=1 << 28, seeded=True).llm
+
+
+@pytest.fixture(params=["hf", "fake", VLLM])
 def make_model(request, qwen3, tokenizer):
     def make(**options):
         if request.param == "fake":
             return FakeModel(REPLIES, tokenizer=tokenizer, **options)
-        return HFModel(qwen3, tokenizer, **options)
+        if request.param == "hf":
+            return HFModel(qwen3, tokenizer, **options)
+        from agents.models.vllm import VLLMModel
+
+        return VLLMModel(request.getfixturevalue("vllm_engine"), seeded=True, **options)
 
     return make
 

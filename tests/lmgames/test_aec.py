@@ -1,6 +1,7 @@
 """`GameEnv`: PettingZoo's bookkeeping, refusals, what seats read, endings, copies. Values by hand, from the rules."""
 
 import copy
+import hashlib
 import json
 import pickle
 from collections.abc import Mapping
@@ -8,6 +9,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
+from pettingzoo.utils.env_logger import EnvLogger
+from pettingzoo.utils.wrappers import OrderEnforcingWrapper
 
 import lmgames
 from lmgames import Game, GameEnv, IllegalMove, Said
@@ -28,7 +31,6 @@ class Bids(Game[BidState, int]):
     name: ClassVar[str] = "Bids"
     roles: ClassVar[tuple[str, ...]] = ("bidder",)
     simultaneous: ClassVar[bool] = True
-    words_are_free: ClassVar[bool] = True
     seats = ("bidder_0", "bidder_1", "bidder_2")
     payoffs = "zero_sum"
     return_bounds = (-2.0, 4.0)
@@ -209,7 +211,7 @@ def test_info_is_the_acting_agents_and_fresh():
     assert ends[0]["facts"]["chips"] is not ends[1]["facts"]["chips"]
 
 
-def test_where_words_are_free_the_mask_has_one_legal_reply():
+def test_where_moves_are_not_listed_the_mask_has_one_legal_reply():
     env = bids()
     info = env.infos["bidder_0"]
     assert info["legal_moves"] is None
@@ -629,14 +631,96 @@ def test_stepping_the_dead():
     assert env.infos == env.rewards == env.terminations == {}
 
 
-def test_the_wrapper_holds_the_order():
-    env = lmgames.make("KuhnPoker-v0")
-    with pytest.raises(AttributeError, match="before reset"):
-        _ = env.agents
+# The order of calls, the same whether PettingZoo's wrapper is around the environment or not.
+
+
+def wrapped():
+    return OrderEnforcingWrapper(lmgames.make("KuhnPoker-v0"))
+
+
+def bare():
+    return lmgames.make("KuhnPoker-v0")
+
+
+@pytest.mark.parametrize("made", [bare, wrapped])
+def test_nothing_of_an_episode_is_there_before_reset(made):
+    env = made()
+    for name in ("agents", "num_agents", "agent_selection", "rewards", "terminations", "truncations", "infos"):
+        assert not hasattr(env, name)
+        with pytest.raises(AttributeError, match=f"{name} cannot be accessed before reset"):
+            getattr(env, name)
+    for call in (lambda: env.step("[bet]"), lambda: env.observe("player_0"), env.render, env.state, env.agent_iter):
+        with pytest.raises(AssertionError, match=r"reset\(\) needs to be called before"):
+            call()
+    with pytest.raises(AttributeError, match="agent_selection cannot be accessed before reset"):
+        env.last()
+
+
+@pytest.mark.parametrize("name", ["seed", "instance", "outcome", "turns", "returns", "waiting", "game_state"])
+def test_nor_is_anything_beyond_pettingzoo(name):
+    env = bare()
+    with pytest.raises(AttributeError, match=f"{name} cannot be accessed before reset"):
+        getattr(env, name)
+    env.reset(seed=0)
+    getattr(env, name)
+
+
+def test_what_does_not_exist_is_said_not_to():
+    env = bare()
+    for _ in range(2):
+        with pytest.raises(AttributeError, match="'GameEnv' object has no attribute 'agent_selected'"):
+            _ = env.agent_selected
+        env.reset(seed=0)
+
+
+def test_copies_made_before_reset_can_be_reset():
+    for env in (copy.deepcopy(bare()), pickle.loads(pickle.dumps(bare()))):  # noqa: S301 -- our own bytes
+        assert not hasattr(env, "agents")
+        env.reset(seed=0)
+        assert env.agent_selection == "player_0"
+
+
+@pytest.mark.parametrize("made", [bare, wrapped])
+def test_each_agent_of_agent_iter_must_be_stepped(made):
+    env = made()
     env.reset(seed=0)
     with pytest.raises(AssertionError, match="need to call step"):
         for _ in env.agent_iter():
             pass
+    env.reset(seed=0)
+    assert [env.step("[check]") for _ in env.agent_iter(max_iter=2)] == [None, None]
+
+
+@pytest.mark.parametrize("made", [bare, wrapped])
+def test_stepping_when_nobody_is_left_warns_and_changes_nothing(made):
+    env = made()
+    env.reset(seed=0)
+    for reply in ("[check]", "[check]", None, None):
+        env.step(reply)
+    before = env.unwrapped.record()
+    EnvLogger.flush()
+    env.step("[bet]")
+    assert [message for message in EnvLogger.mqueue if "Should reset() first" in message]
+    assert env.unwrapped.record() == before
+    assert env.agents == []
+    EnvLogger.flush()
+
+
+# What is recorded of the texts.
+
+
+def test_the_hash_of_the_prompts_is_a_chain_over_what_each_seat_newly_read():
+    env = kuhn("KJ0", "QJ1")
+    digest, read = b"", dict.fromkeys(env.agents, "")
+    for reply in ("[bet]", "what?", "[fold]", "[check]", "[check]"):
+        seat = env.agent_selection
+        asked = text(env, seat)
+        assert asked.startswith(read[seat])
+        digest = hashlib.sha256(digest + asked[len(read[seat]) :].encode()).digest()
+        read[seat] = asked
+        env.step(reply)
+        assert env.record().prompts_sha256 == digest.hex()
+    assert env.outcome == "rules"
 
 
 def test_render_and_close(capsys):
@@ -690,6 +774,13 @@ def test_a_copy_in_the_middle_of_a_simultaneous_round():
 
 
 # Options.
+
+
+@pytest.mark.parametrize("share", ["public", "raw"])
+def test_games_with_free_words_say_themselves_what_is_heard(share):
+    """Sharing replies as they are would show secret proposals and ballots."""
+    with pytest.raises(ValueError, match="leave it at 'move'"):
+        lmgames.make("DealOrNoDeal-v0", share=share)
 
 
 @pytest.mark.parametrize(
