@@ -224,7 +224,7 @@ class Game(ABC, Generic[State, Move]):
 
 
 def _with_tuples(value: Any) -> Any:
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def _jsonable(value: Any) -> Any:

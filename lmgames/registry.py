@@ -115,7 +115,6 @@ def make_game(name: str, **options: Any) -> Game[Any, Any]:
     of_game, of_env = split_options(name, options)
     if of_env:
         raise ValueError(f"{', '.join(of_env)}: options of the environment, not of the game {name}")
-    of_game = {key: tuple(value) if isinstance(value, list) else value for key, value in of_game.items()}
     return game_class(name)(**of_game)
 
 

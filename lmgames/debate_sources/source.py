@@ -260,9 +260,10 @@ class RevealSource(Source):
 
     def revealed(self, state: DebateState, debater: int | None = None) -> set[Item]:
         """Items that were revealed, by anybody or so far as a debater has heard."""
-        hears_all = debater is None or state.opposed or len(set(state.sides)) == 1
+        speeches = state.speeches
+        if debater is not None and not state.opposed and len(set(state.sides)) > 1:
+            speeches = state.by(debater)
         width = len(self.limits(state.question))
-        speeches = state.speeches if hears_all else state.by(debater)
         return {part.data[:width] for speech in speeches for part in speech.parts if part.kind == "evidence"}
 
     def options(self, state: DebateState, debater: int) -> tuple[Item, ...]:

@@ -661,8 +661,33 @@ def best_for_first(totals: Counts, values: tuple[Counts, Counts]) -> np.ndarray:
         totals: units of each resource, of both players together.
         values: of one unit, by seat.
     """
+    return _best_of_first_resources(totals, values)[-1]
+
+
+def division(totals: Counts, values: tuple[Counts, Counts], worth_to_second: int) -> Counts:
+    """What player_1 holds where `best_for_first` is reached at the value `worth_to_second`, one that can be."""
+    best = _best_of_first_resources(totals, values)
+    held: list[int] = []
+    left = worth_to_second
+    for number in reversed(range(len(totals))):
+        total, first, second = totals[number], values[0][number], values[1][number]
+        given = next(
+            given
+            for given in range(total + 1)
+            if given * second <= left
+            and best[number][left - given * second] >= 0
+            and best[number][left - given * second] + (total - given) * first == best[number + 1][left]
+        )
+        held.append(given)
+        left -= given * second
+    return tuple(reversed(held))
+
+
+def _best_of_first_resources(totals: Counts, values: tuple[Counts, Counts]) -> list[np.ndarray]:
+    """As `best_for_first`, for the first 0, 1, 2, ... resources."""
     best = np.full(_worth(values[1], totals) + 1, -1, dtype=np.int64)
     best[0] = 0
+    found = [best]
     for total, first, second in zip(totals, *values, strict=True):
         longer = np.full_like(best, -1)
         for given in range(total + 1):  # units of this resource that player_1 holds
@@ -670,7 +695,8 @@ def best_for_first(totals: Counts, values: tuple[Counts, Counts]) -> np.ndarray:
             gain = np.where(moved >= 0, moved + (total - given) * first, -1)
             longer[given * second :] = np.maximum(longer[given * second :], gain)
         best = longer
-    return best
+        found.append(best)
+    return found
 
 
 def _read_pair(what: str, pair: Any, most: Sequence[int]) -> tuple[Counts, Counts]:
