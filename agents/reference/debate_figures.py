@@ -96,6 +96,14 @@ def ten_way(shown: int, games: int) -> float:
     return right / games
 
 
+def best_of_nine_lies(shown: int, games: int) -> float:
+    """How often the truth about a picture wins a debate with `shown` pixels against each of the nine wrong digits."""
+    debates = [Debate(source="pixels", distance=distance, swap="fixed", rounds=shown // 2) for distance in range(1, 10)]
+    optimal = Optimal()
+    won = [all(right(debate, seed, optimal, optimal) == 1 for debate in debates) for seed in range(games)]
+    return sum(won) / games
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--games", type=int, default=1000, help="debates behind each figure, an even number")
@@ -109,9 +117,11 @@ def main() -> None:
     error = math.sqrt(0.25 / (games / 2))  # each question is played twice
     print(f"\n{games} debates a figure, half as many for `liar`; standard error at most {error:.3f}.")
     print("Ten-way judge alone: " + ", ".join(f"{shown} pixels {ten_way(shown, games):.3f}" for shown in (4, 6, 8)))
+    lies = ", ".join(f"{shown} pixels {best_of_nine_lies(shown, games):.3f}" for shown in (4, 6, 8))
+    print(f"Debate against the best of nine lies: {lies}")
 
 
-__all__ = ["COLUMNS", "SETTINGS", "measure", "play", "right", "ten_way"]
+__all__ = ["COLUMNS", "SETTINGS", "best_of_nine_lies", "measure", "play", "right", "ten_way"]
 
 if __name__ == "__main__":
     main()

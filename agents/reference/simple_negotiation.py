@@ -8,8 +8,19 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from agents.reference.base import ReferencePlayer
-from lmgames.games.simple_negotiation import Basket, NegotiationState, Offer, SimpleNegotiation, TradeMove
+from lmgames.games.simple_negotiation import (
+    MAX_QUANTITY,
+    Basket,
+    NegotiationState,
+    Offer,
+    SimpleNegotiation,
+    TradeMove,
+    best_for_first,
+    division,
+)
 from lmgames.observation import Observation
 
 Holdings = Mapping[str, int]
@@ -62,9 +73,11 @@ def read_table(observation: Observation) -> Table:
     seen, their_values, told = view.holdings[1 - own], None, False
     their_held = None if seen is None else dict(zip(names, seen, strict=True))
     standing, offers = None, iter(view.offers)
+    dearest = max(game.value_range(base)[1] for _, base in game.drawing.resources)
+    most = 2 * game.drawing.holdings[1]
     for number, turn in enumerate(view.turns):
         mine = (view.opener + number) % 2 == own
-        values, held = (_read(pattern, turn.words, names) for pattern in (_VALUES, _HOLDINGS))
+        values, held = _read(_VALUES, turn.words, names, dearest), _read(_HOLDINGS, turn.words, names, most)
         told = told or (mine and values is not None)
         if not mine:
             their_values = their_values if values is None else values
@@ -81,7 +94,8 @@ def read_table(observation: Observation) -> Table:
     return Table(game, view, own, held_now, my_values, their_held, their_values, told, open_offer, last)
 
 
-def _read(pattern: re.Pattern[str], words: str, names: tuple[str, ...]) -> dict[str, int] | None:
+def _read(pattern: re.Pattern[str], words: str, names: tuple[str, ...], most: int) -> dict[str, int] | None:
+    """A number of each resource; None if the words do not tell them, or one that cannot be."""
     match = pattern.search(words)
     numbers: dict[str, int] = {}
     for entry in match[1].split(", ") if match else ():
@@ -89,7 +103,7 @@ def _read(pattern: re.Pattern[str], words: str, names: tuple[str, ...]) -> dict[
         if len(parts) < 2 or not re.fullmatch("[0-9]{1,4}", parts[0]):
             return None
         numbers[" ".join(parts[1:])] = int(parts[0])
-    return numbers if set(numbers) == set(names) else None
+    return numbers if set(numbers) == set(names) and max(numbers.values()) <= most else None
 
 
 def _after(held: Holdings, offer: Offer, *, of_proposer: bool) -> dict[str, int]:
@@ -235,32 +249,26 @@ class Planner(Trader):
 
 
 def best_trade(table: Table) -> TradeMove | None:
-    """The best of the trades that leave resources with whoever values them relatively more, one of them divided."""
+    """The trade, of all that the goods allow, after which the lesser gain is greatest, then the sum; where the other's gain
+    counts as much as the own, the sum, then the lesser gain."""
     theirs, their_values = table.their_held, table.their_values
     assert theirs is not None
     assert their_values is not None
-    best: tuple[tuple[float, int], TradeMove] | None = None
-    for target in _divisions(table, theirs, their_values):
-        give = tuple((name, table.held[name] - count) for name, count in target.items() if count < table.held[name])
-        get = tuple((name, count - table.held[name]) for name, count in target.items() if count > table.held[name])
-        own = _worth(table.values, get) - _worth(table.values, give)
-        other = _worth(their_values, give) - _worth(their_values, get)
-        merit = (own + other if table.game.care == 1 else min(own, other), own + other)
-        fits = give and get and all(count <= 99 for _, count in (*give, *get))
-        if fits and min(merit) > 0 and (best is None or merit > best[0]):
-            best = merit, _offer(give, get)
-    return best[1] if best else None
-
-
-def _divisions(table: Table, theirs: Holdings, their_values: Holdings) -> list[dict[str, int]]:
-    """What it would hold, for every point at which the resources, ordered by relative value, can be divided."""
-    totals = {name: table.held[name] + theirs[name] for name in table.view.resources}
-    order = sorted(totals, key=lambda name: table.values[name] / max(their_values[name], 1e-9), reverse=True)
-    found = []
-    for number, divided in enumerate(order):
-        for count in range(totals[divided] + 1):
-            found.append({**dict.fromkeys(totals, 0), **{name: totals[name] for name in order[:number]}, divided: count})
-    return [{name: division[name] for name in table.view.resources} for division in found]
+    names = table.view.resources
+    totals = tuple(table.held[name] + theirs[name] for name in names)
+    values = tuple(table.values[name] for name in names), tuple(their_values[name] for name in names)
+    best = best_for_first(totals, values)
+    worths = np.flatnonzero(best >= 0)
+    own = best[worths] - _worth(table.values, tuple(table.held.items()))
+    other = worths - _worth(their_values, tuple(theirs.items()))
+    merits = (own + other, np.minimum(own, other))
+    first, second = merits if table.game.care == 1 else merits[::-1]
+    choice = int(np.lexsort((second, first))[-1])
+    kept = dict(zip(names, division(totals, values, int(worths[choice])), strict=True))
+    give = tuple((name, kept[name] - theirs[name]) for name in names if kept[name] > theirs[name])
+    get = tuple((name, theirs[name] - kept[name]) for name in names if kept[name] < theirs[name])
+    fits = give and get and all(count <= MAX_QUANTITY for _, count in (*give, *get))
+    return _offer(give, get) if fits and first[choice] > 0 else None
 
 
 PLAYERS: dict[str, Callable[..., ReferencePlayer]] = {

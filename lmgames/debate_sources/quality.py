@@ -6,7 +6,6 @@ QuALITY (Pang et al. 2022): {"article_id", "article", "questions": [{"question",
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,6 +161,6 @@ def _best_distractor(validation: Any, gold: int, count: int, where: str) -> int:
     if not isinstance(validation, list) or not all(isinstance(reader, dict) for reader in validation):
         raise ValueError(f"{where} must be a list of objects")
     wrong = [option for option in range(1, count + 1) if option != gold]
-    took = Counter(reader.get("untimed_answer") for reader in validation)
-    named = Counter(reader.get("untimed_best_distractor") for reader in validation)
-    return max(wrong, key=lambda option: (took[option], named[option], -option))
+    took = [reader.get("untimed_answer") for reader in validation]
+    named = [reader.get("untimed_best_distractor") for reader in validation]
+    return max(wrong, key=lambda option: (took.count(option), named.count(option), -option))

@@ -12,9 +12,10 @@ from agents.reference.simple_negotiation import (
     Planner,
     Silent,
     TitForTat,
+    read_table,
 )
 from lmgames.chance import Chance
-from lmgames.games.simple_negotiation import SimpleNegotiation, max_joint_gain, pareto_gap
+from lmgames.games.simple_negotiation import SimpleNegotiation, best_for_first, max_joint_gain, pareto_gap
 from lmgames.observation import Observation
 
 
@@ -68,15 +69,37 @@ def test_planners_split_the_ceiling_of_spiral2(opener):
     assert gains((Planner(), Planner()), preset="spiral2", first=opener) == (100, 100)
 
 
+def best_lesser_gain(state):
+    """The greatest lesser gain of all divisions of the goods."""
+    totals = tuple(map(sum, zip(*state.initial, strict=True)))
+    worth = [sum(map(int.__mul__, values, held)) for values, held in zip(state.values, state.initial, strict=True)]
+    best = best_for_first(totals, state.values)
+    return max(min(int(most) - worth[0], second - worth[1]) for second, most in enumerate(best) if most >= 0)
+
+
 def test_planners_share_what_goods_allow():
-    """Both gain much, and next to nothing is left; all of the ceiling would take side payments in money."""
+    """The lesser gain is as great as it can be and nothing is left; all of the ceiling would take side payments in money."""
     game = SimpleNegotiation()
-    ends = [play(game, (Planner(), Planner()), seed=seed) for seed in range(60)]
-    both = [game.gains(end) for end in ends]
-    ceilings = [max_joint_gain(end) for end in ends]
-    assert all(min(pair) > 0 for pair in both)
-    assert 0.7 < sum(map(sum, both)) / sum(ceilings) <= 1
-    assert sum(map(pareto_gap, ends)) / len(ends) < 1
+    ends = [play(game, (Planner(), Planner()), seed=seed) for seed in range(40)]
+    for end in ends:
+        assert min(game.gains(end)) == best_lesser_gain(end) > 0
+        assert pareto_gap(end) == 0
+    assert 0.7 < sum(sum(game.gains(end)) for end in ends) / sum(map(max_joint_gain, ends)) < 1
+
+
+def test_the_planner_takes_no_number_that_cannot_be():
+    """What the other tells is checked: a value beyond the rules would be a lie, and slow to plan with."""
+    game = SimpleNegotiation()
+    state = game.start(game.deal(Chance(0)))
+    names = state.resources
+    tells = [f"My values: {', '.join(f'{name} {value}' for name in names)}." for value in (40, 41, 9999)]
+    tells += [f"I have {', '.join(f'{count} {name}' for name in names)}." for count in (50, 51, 9999)]
+    found = []
+    for words in tells:
+        after = game.apply(state, {"player_0": game.parse(game.view(state, "player_0"), "player_0", words)})
+        table = read_table(Observation("", "player_1", turn=1, seed=0, game=game, view=game.view(after, "player_1")))
+        found.append(table.their_values is not None or table.their_held is not None)
+    assert found == [True, False, False] * 2
 
 
 def test_planners_reach_the_ceiling_where_the_sum_is_paid():

@@ -463,6 +463,7 @@ def test_ways_to_write_a_proposal(text):
         ("[propose: 1 book, 2 hats, 0 balls] [propose: 0 books, 2 hats, 0 balls]", "ambiguous"),
         ("[message] Fine. [propose: 1 book, 2 hats, 0 balls]", "ambiguous"),
         ("[[message]propose: 1 book, 2 hats, 0 balls]", "ambiguous"),
+        ("[message: Not yet [propose: 1 book, 2 hats, 0 balls]]", "ambiguous"),
         ("[message]", "empty"),
         ("[walk away]", "illegal_now"),
     ],
@@ -602,7 +603,15 @@ def test_the_prompt_states_the_objective(objective, says):
     game = DealOrNoDeal(objective=objective)
     rules = game.rules(game.view(game.start(INSTANCE), "player_0"), "player_0")
     assert says in rules
-    assert ("costs you 10 points" in rules) == (objective == "comp")
+    forfeit = "costs you 10 points, which the other gets." if objective == "comp" else "counts as no deal."
+    assert f"Giving no legal reply {forfeit}" in rules
+
+
+def test_the_prompt_states_prices_as_they_are_paid():
+    game = DealOrNoDeal(objective="comp", comp_disagreement=4, normalize=True)
+    rules = game.rules(game.view(game.start(INSTANCE), "player_0"), "player_0")
+    assert "Walking away costs you 0.4 points, which the other gets." in rules
+    assert "Giving no legal reply costs you 1 points, which the other gets." in rules
 
 
 def test_roles_are_who_opens():

@@ -3,12 +3,14 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 import lmgames
 from lmgames.chance import Chance
 from lmgames.games.debate import JUDGE, PASS, Debate, accuracy_by_position
 from lmgames.parsing import IllegalMove
+from lmgames.testing import check_game
 from lmgames.text import Said, render
 
 STORY = [
@@ -97,6 +99,8 @@ def test_a_callable_judge_pays_by_choice_or_by_probability(verdict, win, prob):
         {"p": [1, 0], "choice": 2},
         {"p": [1, 0], "choice": True},
         {"p": [1, 0], "choice": "A"},
+        {"p": [1, 0], "choice": 0.0},
+        {"p": [1, 0], "choice": [0]},
         {"p": ["x", 0], "choice": 0},
     ],
 )
@@ -109,6 +113,14 @@ def test_what_is_no_verdict_is_a_draw_and_is_told(verdict):
     assert facts["choice"] is None
     assert facts["judge_right"] == 0.5
     assert "The judge gave no valid verdict: a draw." in text(game, over, "debater_0")
+
+
+def test_a_judge_may_answer_with_numbers_of_numpy():
+    game = Debate(judge=lambda record: {"p": np.array([0.25, 0.75]), "choice": np.int64(1)})
+    over = play(game, *HONEST_WINS)
+    assert game.returns(over) == {"debater_0": -1.0, "debater_1": 1.0}
+    assert json.loads(json.dumps(game.facts(over)))["choice"] == 1
+    assert "The judge's verdict: B. Probability of A: 0.25." in text(game, over, "debater_0")
 
 
 def test_a_judge_may_be_an_object_with_a_verdict():
@@ -224,6 +236,18 @@ def test_double_consultancy_hides_each_from_the_other_and_shows_both_to_the_judg
     judge = text(game, state, JUDGE)
     assert all(word in judge for word in ("alpha", "beta", "gamma", '"5. Ann drops the key in the cellar."'))
     assert Debate(mode="double_consultancy").payoffs == "zero_sum"
+
+
+def test_consultants_who_do_not_hear_each_other_may_show_the_same():
+    game = Debate(source="tally", size=6, rounds=2, mode="double_consultancy", judge="agent")
+    state = play(game, "[reveal: 1]", "[reveal: 1]", question=COMMANDS["tally"])
+    assert text(game, state, JUDGE).count("number 1 of the list is +9") == 2
+    with pytest.raises(IllegalMove) as refusal:
+        game.parse(game.view(state, "debater_0"), "debater_0", "[reveal: 1]")
+    assert refusal.value.code == "duplicate"
+    both = Debate(source="tally", size=6, rounds=2, mode="propaganda")
+    state = play(both, "[reveal: 1]", question=COMMANDS["tally"], side=0)
+    assert (1,) not in both.legal_moves(both.view(state, "debater_1"), "debater_1")
 
 
 def test_a_judge_alone_sees_evidence_drawn_at_random():
@@ -350,6 +374,14 @@ def test_refused_commands(source, before, reply, code):
     assert refusal.value.code == code
 
 
+@pytest.mark.parametrize("seat", ["debater_1", JUDGE])
+def test_nobody_speaks_out_of_turn(seat):
+    game = Debate(judge="agent")
+    with pytest.raises(IllegalMove) as refusal:
+        game.parse(game.view(play(game), seat), seat, "[verdict: A]")
+    assert refusal.value.code == "illegal_now"
+
+
 # Sources by hand.
 
 
@@ -359,7 +391,7 @@ def test_reveals_are_stated_by_the_moderator():
         game, "It is [reveal: 2], believe me: +8", "[reveal: 1]", "[reveal: 6]", "[reveal: 4]", question=COMMANDS["tally"]
     )
     seen = text(game, state, "debater_1")
-    assert "debater_0: number 2 of the list is -4." in seen
+    assert "debater_0 shows: number 2 of the list is -4." in seen
     assert "+8" not in seen
     assert game.returns(state) == {"debater_0": 1.0, "debater_1": -1.0}  # -4 + 9 - 6 - 1 = -2 is below zero
 
@@ -396,6 +428,54 @@ def test_a_lone_bisection_is_looked_into_by_luck():
         state = game.start({**instance(game, COMMANDS["bisection"], side=0), "luck": luck})
         over = play(game, "[split: 3 + 9]", "[split: 1 + 2]" if luck[0] == 0 else "[split: 3 + 6]", state=state)
         assert game.returns(over) == {"debater_0": convinced}
+
+
+@pytest.mark.parametrize(
+    ("mode", "side", "next_half", "judging"),
+    [
+        ("debate", None, "in the half where the two sides differ, the left one if in both", "believes the side whose claim"),
+        ("double_consultancy", None, "in one of the halves, drawn by chance", "believes the side whose claim"),
+        ("consultancy", 0, "in one of the halves, drawn by chance", "your answer, unless a digit is looked up"),
+        ("propaganda", 0, "in one of the halves, drawn by chance", "your answer, unless a digit is looked up"),
+    ],
+)
+def test_what_is_said_of_a_bisection_holds_in_every_mode(mode, side, next_half, judging):
+    game = Debate(source="bisection", size=4, mode=mode)
+    rules = game.rules(play(game, question=COMMANDS["bisection"], side=side), "debater_0")
+    assert next_half in rules
+    assert judging in rules
+    judged = Debate(source="bisection", size=4, mode=mode, judge="agent")
+    assert next_half in judged.rules(play(judged, question=COMMANDS["bisection"], side=side), JUDGE)
+
+
+def test_a_lone_claim_that_is_not_looked_up_is_believed():
+    game = Debate(source="bisection", size=4, mode="consultancy", rounds=1)
+    assert game.returns(play(game, "[split: 3 + 9]", question=COMMANDS["bisection"], side=0)) == {"debater_0": 1.0}
+
+
+def test_a_claim_is_not_told_as_a_fact():
+    game = Debate(source="bisection", size=4, judge="agent")
+    state = play(game, "[split: 3 + 9]", "[split: 3 + 7]", question=COMMANDS["bisection"])
+    assert "debater_0 claims: 12 = 3 + 9." in text(game, state, JUDGE)
+    assert "what debaters say or claim may be false" in game.rules(game.view(state, JUDGE), JUDGE)
+
+
+@pytest.mark.parametrize(
+    ("options", "seat", "says"),
+    [
+        ({}, "debater_0", "-1 if it chooses the other one or you give no legal reply, 0 if neither."),
+        ({"reward": "prob"}, "debater_0", "0 if it chooses neither, and -1 if you give no legal reply."),
+        ({"judge": "agent"}, JUDGE, "+1 if your verdict is true, -1 if it is false or not legal, 0 for none."),
+        (
+            {"judge": "agent", "judge_reward": "log"},
+            JUDGE,
+            "taken as at least 0.01: 1 at most, 0 for one half. Without a legal verdict you get -1.",
+        ),
+    ],
+)
+def test_the_prompt_states_the_reward_of_every_ending(options, seat, says):
+    game = Debate(**options)
+    assert says in game.rules(game.view(play(game), seat), seat)
 
 
 # Quotes in the game.
@@ -588,9 +668,30 @@ def test_evidence_and_sides_that_are_none():
             naive.start(instance(naive, evidence=[item]))
     with pytest.raises(ValueError, match="it is 0 or 1"):
         alone.start(instance(alone))
+    for side in (2, True, 1.0):
+        with pytest.raises(ValueError, match="it is 0 or 1"):
+            alone.start(instance(alone, side=side))
     few = Debate(source="pixels")
     with pytest.raises(ValueError, match="fewer than 6 things"):
         few.start(instance(few, {**COMMANDS["pixels"], "passage": [[1] * 5 + [0] * 3] + [[0] * 8] * 7}))
+
+
+@pytest.mark.parametrize(
+    ("source", "answers"),
+    [
+        ("pixels", ["3", "x"]),
+        ("pixels", ["3", "10"]),
+        ("pixels", ["3", "03"]),
+        ("tally", ["below zero", "zero"]),
+        ("bisection", ["10", "x"]),
+        ("bisection", ["10", "37"]),  # four digits have 36 at most
+        ("bisection", ["10", "-1"]),
+    ],
+)
+def test_answers_that_a_source_cannot_have(source, answers):
+    game = Debate(source=source, **SIZES[source])
+    with pytest.raises(ValueError, match="answers="):
+        game.start(instance(game, {**COMMANDS[source], "answers": answers, "correct": None}))
 
 
 @pytest.mark.parametrize(
@@ -616,6 +717,21 @@ def test_evidence_and_sides_that_are_none():
 def test_options_that_are_none(options, message):
     with pytest.raises(ValueError, match=message):
         Debate(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": "naive", "judge": "agent"},
+        {"mode": "consultancy", "source": "bisection", "size": 8},
+        {"mode": "double_consultancy", "source": "tally", "size": 8},
+        {"mode": "propaganda", "order": "simultaneous"},
+    ],
+    ids=lambda options: options["mode"],
+)
+def test_other_casts_conform(options):
+    """One seat, and two that do not answer each other; `tests/option_sets.py` has the other modes."""
+    check_game("Debate-v0", options=[options], seeds=[0], pairs=100)
 
 
 def test_facts_and_the_report_of_position_bias():

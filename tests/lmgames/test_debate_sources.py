@@ -297,6 +297,12 @@ def quality_with(**changes):
     return {**QUALITY, "questions": [{**QUALITY["questions"][0], **changes}]}
 
 
+def test_a_reader_without_a_readable_answer_does_not_count(tmp_path):
+    readers = [{}, {"untimed_answer": None}, {"untimed_answer": [4]}, {"untimed_answer": 3}]
+    (question,) = load_quality(written(tmp_path / "q.jsonl", quality_with(validation=readers)))
+    assert question["answers"] == ["Ben", "Cleo"]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

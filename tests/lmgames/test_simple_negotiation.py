@@ -12,6 +12,7 @@ from lmgames.games.simple_negotiation import (
     SimpleNegotiation,
     TradeMove,
     best_for_first,
+    division,
     max_joint_gain,
     pareto_gap,
 )
@@ -495,9 +496,12 @@ def test_public_goods_are_seen_and_values_are_not():
     [
         ("own_gain", "Your score is how much the value of your goods has grown by the end, at your values."),
         ("sum", "plus how much the value of the other's has grown at its values."),
+        ("sum", "Giving no legal reply ends the game, and you score at most 0."),
         ("difference", "minus how much the value of the other's has grown at its values."),
+        ("difference", "Giving no legal reply ends the game, and you score at most -1."),
         ("sign", "You win if the value of your goods, at your values, has grown by more"),
         (0.25, "plus 0.25 times how much the value of the other's has grown"),
+        (-0.25, "minus 0.25 times how much the value of the other's has grown"),
     ],
 )
 def test_the_prompt_states_the_objective(objective, says):
@@ -564,6 +568,18 @@ def test_pareto_gap_by_trying_every_division():
 def test_best_for_first_by_hand():
     # 1 unit worth 5 and 2, 1 unit worth 3 and 4: player_1 can hold 0, 2, 4 or 6
     assert best_for_first((1, 1), ((5, 3), (2, 4))).tolist() == [8, -1, 3, -1, 5, -1, 0]
+
+
+def test_a_division_of_each_value_that_can_be():
+    totals, values = (3, 2, 4), ((5, 3, 0), (2, 4, 7))
+    best = best_for_first(totals, values)
+    for worth in (index for index, most in enumerate(best) if most >= 0):
+        held = division(totals, values, worth)
+        assert all(0 <= count <= total for count, total in zip(held, totals, strict=True))
+        assert sum(map(int.__mul__, values[1], held)) == worth
+        assert (
+            sum((total - count) * value for total, count, value in zip(totals, held, values[0], strict=True)) == best[worth]
+        )
 
 
 def test_roles_are_who_moves_first():
