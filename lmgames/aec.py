@@ -38,8 +38,8 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
 
     Observations are `{"text": str}`, actions are replies (`str`). The acting agent's `infos` entry has `legal_moves` (texts,
     or None where words are free), `action_mask` (texts that `action_space(agent).sample(mask)` draws from: the legal moves,
-    or one legal sample reply), `role`, `turn` (accepted moves before those being made now) and `invalid_count` (refused replies of this seat so
-    far). After the end every agent's entry has `role`, `facts`, `outcome` and `invalid_count`.
+    or one legal sample reply), `role`, `turn` (accepted moves before those being made now) and `invalid_count` (refused
+    replies of this seat so far). After the end every agent's entry has `role`, `facts`, `outcome` and `invalid_count`.
 
     It holds the order of calls itself, as PettingZoo's `OrderEnforcingWrapper` does: before `reset`, attributes such as
     `agents` raise AttributeError and methods AssertionError; `step` after the end warns. That wrapper may be put around it
@@ -92,7 +92,9 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         if max_env_steps is not None:
             check_count("max_env_steps", max_env_steps, 1)
         if share != "move" and game.words_are_free:
-            raise ValueError(f"share={share!r}: what others hear of a reply is up to the rules of {game.name}; leave it at 'move'")
+            raise ValueError(
+                f"share={share!r}: what others hear of a reply is up to the rules of {game.name}; leave it at 'move'"
+            )
         if invalid_policy == "retry_noop" and type(game).noop is Game.noop:
             raise ValueError(f"invalid_policy='retry_noop': {game.name} has no move that does nothing")
         self.game = game

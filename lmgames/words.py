@@ -142,7 +142,7 @@ part trap parts strap reed deer gum mug gums smug tub but tubs stub bus sub pets
 pit tip pits tips loop pool loops spool tool loot tools loots door rood doors keel leek keels sleek leg gel saw was war raw
 won now on no own animal lamina live evil lived devil gulp plug guns snug raps spar spoons snoops straw warts drawer reward
 sleep peels lager regal liar rail rails liars room moor moors time emit times item bin nib bins snob nip pin pins snip ton
-not buns snub tide edit meet teem may yam mad dam dams
+not buns snub tide edit meet teem may yam mad dam dams spam maps tac cat
 """)
 """Words that are other words backwards: said as they are, they are no disguise."""
 

@@ -126,20 +126,38 @@ def _twins_in_environments(subject: Subject) -> int:
                 twin = subject.game.hidden_twin(env.game_state, seat, subject.chance("twin in env", seat, pairs))
                 if twin is None or twin == env.game_state or env.outcome:
                     continue
-                pairs += 1
-                one, other = env_tells(env, seat), env_tells(_moved_to(env, twin), seat)
-                both = one.keys() & other.keys()  # where seats move at once, another may be asked first
-                found = first_difference({name: one[name] for name in both}, {name: other[name] for name in both})
-                if found:
-                    raise Fault(f"the environment tells {seat} hidden states apart by {found}", seed)
+                moved = _moved_to(env, twin)
+                couples = [(env, moved)]
+                if not env._committed and seat in env.waiting and seat in moved.waiting:
+                    couples.append((_come_to(env, seat), _come_to(moved, seat)))  # others may have been asked before it
+                for one, other in couples:
+                    pairs += 1
+                    tells, others = env_tells(one, seat), env_tells(other, seat)
+                    both = [name for name in tells if name in others]  # where seats move at once, another may be asked first
+                    found = first_difference({name: tells[name] for name in both}, {name: others[name] for name in both})
+                    if found:
+                        raise Fault(f"the environment tells {seat} hidden states apart by {found}", seed)
     return pairs
 
 
 def _moved_to(env: GameEnv, state: Any) -> GameEnv:
     """A copy of the environment in another state, with the same past."""
     other = copy.deepcopy(env)
-    other._state = state
+    other._state, other._views = state, {}
+    if not env._committed:
+        other._movers = env.game.to_move(state)
+        for mover in other._movers:
+            moves = env.game.legal_moves(other._view(mover), mover)
+            other._legal[mover] = None if moves is None else tuple(map(env.game.write, moves))
     other._select_next()
+    return other
+
+
+def _come_to(env: GameEnv, seat: str) -> GameEnv:
+    """A copy of the environment in which the seats asked before `seat` have replied."""
+    other = copy.deepcopy(env)
+    while other.agent_selection != seat:
+        other.step(other.infos[other.agent_selection]["action_mask"][0])
     return other
 
 

@@ -201,6 +201,9 @@ def test_substring_reproduces_spags_judge():
         ("i know the word, it’s an apple", "right_guess"),
         ("**I know the word!** It is “apple”.", "right_guess"),
         ("I know the word! [guess: apple]", "right_guess"),
+        ("I  know the word!  It  is  apple", "right_guess"),
+        ("I know\nthe word!\nIt is\napple", "right_guess"),
+        ("I know the word: it is: apple", "right_guess"),
         ("Is it pineapple? I know the word! It is apple. I am sure.", "right_guess"),
         ("My apple talk ends. [guess: apple]", "right_guess"),  # a guess counts before the test for saying it
         # no announcement at all
@@ -363,6 +366,7 @@ def test_bad_instances_are_refused(instance, complaint):
         ({"words": ("apple", "apples")}, "share the form"),
         ({"words": ("...",)}, "one to three tokens"),
         ({"words": ("message", "zebra")}, "own texts"),
+        ({"words": ("letter", "zebra"), "hint": "length"}, "own texts"),
         ({"words": ("zebra",), "split": "train"}, "do not go with words of your own"),
         ({"words": ("zeppelin",), "hint": "category"}, "no category"),
     ],
@@ -378,7 +382,13 @@ def test_words_of_ones_own():
     state = game.start({"word": "ice cream"})
     assert play(game, state, TALK, "[guess: ice-creams]").ending == "right_guess"
     assert play(game, state, "I like ice-cream.").ending == "attacker_said_it"
-    assert type(game)(**{key: tuple(value) for key, value in game.options.items()}) == game
+    assert type(game)(**game.options) == game
+
+
+def test_options_from_json_make_the_same_game():
+    game = AdversarialTaboo(category=("bird", "tool"), frequency=(1, 2))
+    assert game.options == {"category": ["bird", "tool"], "frequency": [1, 2]}
+    assert AdversarialTaboo(**game.options) == game
 
 
 # Texts and secrets.
@@ -455,6 +465,13 @@ def test_both_read_all_messages_and_the_end_tells_the_word():
     result = "defender_0 guessed wrong. The word was: apple. attacker_0 wins."
     assert game.observe(game.view(state, DEFENDER), DEFENDER) == [*said, result]
     assert game.observe(state, ATTACKER) == ["The secret word is: apple.", *said, result]
+
+
+def test_the_rules_count_and_say_that_guesses_may_be_short():
+    rules = AdversarialTaboo(rounds=1, min_words=3).rules(TabooState(None), DEFENDER)
+    assert "1 message each, at least 3 words long unless it is a guess, read by both." in rules
+    assert "after 1 message each" in rules
+    assert "5 messages each, read by both." in AdversarialTaboo().rules(TabooState(None), DEFENDER)
 
 
 def test_the_rules_state_what_is_paid():

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from lmgames.aec import GameEnv
 from lmgames.chance import Chance
 from lmgames.game import Game
 from lmgames.games.kuhn_poker import KuhnPoker, KuhnState
@@ -439,6 +440,14 @@ def test_a_planted_fault_is_caught(game, check):
 def test_leaks_are_caught_in_games_too_large_to_list(game):
     with pytest.raises(ConformanceError):
         check_game(game, options=[{"deck_size": 13, "hands": 4}], checks=["T8"], pairs=4000)
+
+
+def test_an_environment_that_tells_how_many_were_asked_before_is_caught(monkeypatch):
+    """In WhoIsTheSpy spies are not asked to vote, so that number tells whether one of them sits before a seat."""
+    check_game("WhoIsTheSpy-v0", checks=["T8"], pairs=50)
+    monkeypatch.setattr(GameEnv, "_turn_of_round", property(lambda env: env._turn))
+    with pytest.raises(ConformanceError, match=r"tells player_. hidden states apart by info"):
+        check_game("WhoIsTheSpy-v0", checks=["T8"], pairs=50)
 
 
 def test_the_numbers_of_the_published_list_name_checks():

@@ -272,11 +272,27 @@ def test_a_revote_is_by_the_untied_among_the_tied(again, ejected):
     assert game.facts(state)["turn_stages"]["player_2"] == ["clue", "decision", "revote"]
 
 
-def test_without_an_untied_voter_a_revote_is_left_out():
-    game = game_of(tie="revote")
-    state = voted(game, begun(game), 1, 2, 0)
+def test_where_nobody_is_untied_there_is_no_revote():
+    game = game_of(tie="revote", voters="all")
+    state = voted(game, begun(game), 1, 2, 3, 0)
     assert game.is_over(state)
+    assert len(state.cycles[-1].polls) == 1
     assert state.cycles[-1].ejected == ()
+
+
+def test_a_revote_without_a_voter_reads_like_one_in_which_all_abstain():
+    """Four players are tied; whether the fifth may vote once more would tell whether it is a spy."""
+    game = game_of(players=5, tie="revote", mode="elimination")
+    spy_is_untied = voted(game, begun(game, spies=(4,)), 1, 0, 3, 2)
+    civilian_is_untied = voted(game, begun(game, spies=(0,)), 0, 3, 2, 1)
+    assert game.to_move(civilian_is_untied) == ("player_4",)
+    civilian_is_untied = game.apply(civilian_is_untied, {"player_4": ABSTAIN})
+    assert len(spy_is_untied.cycles) == len(civilian_is_untied.cycles) == 2
+    lines = [game.observe(game.view(state, "player_2"), "player_2") for state in (spy_is_untied, civilian_is_untied)]
+    assert lines[0] == lines[1]
+    assert "Tie: those not tied vote once more, among player_0 and player_1 and player_2 and player_3." in lines[0]
+    twins = [game.hidden_twin(spy_is_untied, "player_2", Chance(seed)) for seed in range(20)]
+    assert any(twin and game.role_of(twin, "player_4") == "civilian" for twin in twins)
 
 
 def test_two_spies_lose_a_single_vote_when_one_is_ejected():
@@ -410,6 +426,7 @@ def test_pairs_of_your_own_survive_json():
     game = make_game("WhoIsTheSpy-v0", pairs=[["castle", "lighthouse"], ["ice cream", "cake"]])
     assert game.options == {"pairs": [["castle", "lighthouse"], ["ice cream", "cake"]]}
     assert make_game("WhoIsTheSpy-v0", **game.options) == game
+    assert WhoIsTheSpy(**game.options) == game
     assert hash(game)
 
 
@@ -766,6 +783,23 @@ def test_votes_are_hidden_until_all_have_voted():
         assert one.infos[seat] == other.infos[seat]
 
 
+def test_a_voter_is_not_told_how_many_were_asked_before_it():
+    """Spies are not asked, so the number of those asked before would tell whether a spy is among the earlier seats."""
+    told = []
+    for spy in ("player_0", "player_2", "player_3"):
+        env = make("WhoIsTheSpy-v0", players=4, clue_rounds=1, invalid_policy="retry_random").unwrapped
+        env.reset(seed=1, options={"instance": {**GOOD, "spies": [spy]}})
+        for number in range(4):
+            env.step(f"clue number {number}")
+        while env.agent_selection != "player_1":
+            env.step("[vote: player_1]")
+        told.append((env.observe("player_1"), env.infos["player_1"], env.observation("player_1")))
+        for _ in range(2):
+            env.step("nobody")  # the second time, a random vote takes its place
+        told.append(env.turns[-1].move)
+    assert told[:2] == told[2:4] == told[4:]
+
+
 def test_the_count_is_public_and_the_ballots_only_if_open():
     for open_ballot in (False, True):
         game = game_of(open_ballot=open_ballot, voters="all")
@@ -906,6 +940,12 @@ def test_every_rule_is_in_the_rules():
     win = game_of(scheme="win", mode="elimination", margin=1, max_rounds=7).rules(None, "player_0")
     assert "when the civilians left are fewer than the spies left plus 1, or after 7 votes" in win
     assert "scores" not in win
+    elimination, revote = {"mode": "elimination"}, {"tie": "revote"}
+    assert "Each vote is scored. You want" in game_of(**elimination).rules(None, "player_0")
+    assert "Each vote is scored, but not the one after a tie." in game_of(**elimination, **revote).rules(None, "player_0")
+    assert "The vote after a tie is not scored." in game_of(**revote).rules(None, "player_0")
+    assert "scored" not in text
+    assert "scored" not in game_of(scheme="win", **elimination, **revote).rules(None, "player_0")
     assert "not whether you are a spy" in game_of(**CLASSIC).rules(None, "player_0")
 
 

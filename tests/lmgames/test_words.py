@@ -317,6 +317,14 @@ def test_derivation_is_a_switch_of_its_own():
         "selppa",
         "ᴀᴘᴘʟᴇ",  # small capitals
         "🇦🇵🇵🇱🇪",
+        "🅰🅿🅿🅻🅴",
+        "🅐🅟🅟🅛🅔",
+        "a\u3164pple",  # an invisible Hangul letter
+        "e l p p a",
+        "ap'ple",
+        "appIe",  # capital i
+        "apple2",
+        "a1p2p3l4e",
     ],
 )
 def test_disguises_count_unless_switched_off(text):
@@ -339,6 +347,9 @@ def test_compatibility_forms_are_the_same_letters(text):
         ("apple", "an appeal, a ripple, a1 50 70%"),
         ("cat", "a c t"),
         ("bus", "a sub and 3 more"),
+        ("cat", "tic-tac-toe"),
+        ("ill", "We said that I'll be there"),
+        ("well", "we'll see, they'd go, I'm sure, you've been, it's fine, they're in, don't"),
     ],
 )
 def test_ordinary_text_is_no_disguise(word, text):
