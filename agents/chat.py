@@ -17,6 +17,7 @@ CACHED_PROMPTS = 50_000
 
 _OPENS_THINKING = re.compile(r"<(think|thinking|reasoning|scratchpad)>\s*\Z", re.IGNORECASE)
 _CLOSES_THINKING = re.compile(r"</(?:think|thinking|reasoning|scratchpad)>", re.IGNORECASE)
+_BEGINS_THINKING = re.compile(r"\s*<(?:think|thinking|reasoning|scratchpad)>", re.IGNORECASE)
 _THINK_TAG = re.compile(r"\s*</?(?:think|thinking|reasoning|scratchpad)>\s*", re.IGNORECASE)
 
 
@@ -94,6 +95,21 @@ class Chat:
                 text = "<think>" + text
             self._texts[key] = text
         return text
+
+    def reasoning_tokens(self, ids: Sequence[int]) -> int:
+        """How many of a reply's tokens are private reasoning, up to and with its closing tag."""
+        text = self.reply_text(ids)
+        if "<" not in text:
+            return 0
+        if not _CLOSES_THINKING.search(text):
+            return len(ids) if _BEGINS_THINKING.match(text) else 0
+        known = len(_CLOSES_THINKING.findall(text))
+        least, most = 1, len(ids)
+        while least < most:  # the shortest beginning with all closing tags
+            middle = (least + most) // 2
+            closed = len(_CLOSES_THINKING.findall(self.tokenizer.decode(list(ids[:middle]), skip_special_tokens=False)))
+            least, most = (least, middle) if closed >= known else (middle + 1, most)
+        return least
 
     def fingerprint(self) -> str:
         """Hash of all that turns an observation into a prompt, but the tokenizer's vocabulary."""

@@ -1,6 +1,7 @@
 """A language model in a seat."""
 
 import math
+import time
 from collections.abc import Hashable, Sequence
 from typing import Any, cast
 
@@ -33,7 +34,7 @@ class ModelAgent(Agent):
         self.model = model
         self.sampling = sampling or Sampling()
         self.chat = Chat(model.tokenizer, system=system, thinking=thinking)
-        self._asked = 0  # requests whose reply has not come out of `poll`
+        self._asked: dict[Hashable, float] = {}  # key -> when, of requests whose reply has not come out of `poll`
         self._arrived: list[tuple[Hashable, Reply]] = []
 
     def act(self, observations: Sequence[Observation], /) -> list[Reply]:
@@ -43,27 +44,28 @@ class ModelAgent(Agent):
             RuntimeError: if requests wait that were submitted to the model otherwise.
         """
         requests = [self._request(number, observation) for number, observation in enumerate(observations)]
-        return [self._reply(completion) for completion in self.model.generate(requests)]
+        began = time.perf_counter()
+        return [self._reply(completion, began) for completion in self.model.generate(requests)]
 
     def submit(self, key: Hashable, observation: Observation) -> None:
         self.model.submit(self._request((self, key), observation))
-        self._asked += 1
+        self._asked[key] = time.perf_counter()
 
     def poll(self) -> list[tuple[Hashable, Reply]]:
         while self._asked and not self._arrived:
             try:
                 completions = self.model.poll()
             except Exception:
-                self._asked = 0
+                self._asked.clear()
                 raise
             if not completions:
-                lost, self._asked = self._asked, 0
+                lost = len(self._asked)
+                self._asked.clear()
                 raise RuntimeError(f"the model lost {lost} requests")
             for completion in completions:
                 agent, key = cast(tuple[ModelAgent, Hashable], completion.key)  # this agent, or one that shares the model
-                agent._arrived.append((key, agent._reply(completion)))
+                agent._arrived.append((key, agent._reply(completion, agent._asked.pop(key))))
         arrived, self._arrived = self._arrived, []
-        self._asked -= len(arrived)
         return arrived
 
     def masses(self, observations: Sequence[Observation], /) -> list[dict[str, float]] | None:
@@ -89,8 +91,11 @@ class ModelAgent(Agent):
     def _request(self, key: Hashable, observation: Observation) -> Request:
         return Request(key, self.chat.prompt_ids(observation.text), self.sampling, observation.seed)
 
-    def _reply(self, completion: Completion) -> Reply:
+    def _reply(self, completion: Completion, began: float) -> Reply:
         failed = completion.finish_reason == "error"
+        usage = {"prompt_tokens": len(completion.prompt_ids), "completion_tokens": len(completion.ids)}
+        if reasoning := self.chat.reasoning_tokens(completion.ids):
+            usage["reasoning_tokens"] = reasoning
         return Reply(
             text="" if failed else self.chat.reply_text(completion.ids),
             prompt_ids=completion.prompt_ids,
@@ -98,7 +103,7 @@ class ModelAgent(Agent):
             logprobs=completion.logprobs,
             finish_reason=completion.finish_reason,
             policy_version=completion.version,
-            usage={"prompt_tokens": len(completion.prompt_ids), "completion_tokens": len(completion.ids)},
+            usage={**usage, "seconds": time.perf_counter() - began, **completion.usage},
             error=RuntimeError(completion.error or "the engine failed") if failed else None,
         )
 

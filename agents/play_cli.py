@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from agents.human import Human, PlayerLeft
 from agents.play import Episode, MatchError, run_matches, schedule, seat_agents
 from agents.tables import GameTable, table_of
+from agents.usage import Price, Usage, add_episode, read_prices, usage_table
 from lmgames.records import GameRecord
 from lmgames.registry import GAMES, NAMESPACE, make
 
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         table = table_of(make(arguments.game, **options))
         assert isinstance(table, GameTable)
         seated, made = seat_agents(arguments.agents * _copies(arguments.agents, table), table)
+        prices = read_prices(arguments.prices) if arguments.prices else {}
         out = RecordFile(arguments.out) if arguments.out else None
     except (ValueError, OSError) as error:
         print(f"agents.play: {error}", file=sys.stderr)
@@ -41,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     people = any(isinstance(agent, Human) for agent in seated.values())
     seats = "rotate" if arguments.rotate else "fixed"
     matches = schedule(table.env_id, seated, episodes=arguments.games, seed=arguments.seed, seats=seats, options=options)
-    tally = Tally(table.env.game.payoffs)
+    tally = Tally(table.env.game.payoffs, prices)
     try:
         with _progress(arguments.games, quiet=people or arguments.quiet) as advance:
             for episode in run_matches(matches, concurrency=1 if people else arguments.concurrency):
@@ -63,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     finally:
         print(tally.table())
+        if tally.usage:
+            print("\n" + tally.usage_table())
         if out is not None:
             out.close()
             print(f"{tally.games} games added to {arguments.out}")
@@ -83,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rotate", action="store_true", help="play every deal once in each rotation of the agents")
     parser.add_argument("--out", type=Path, metavar="FILE.jsonl", help="add a record of each game to this file")
     parser.add_argument("--concurrency", type=_count, default=256, help="games at once (256)")
+    parser.add_argument("--prices", type=Path, metavar="FILE.toml", help="of tokens, to tell the cost (see docs/agents.md)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     return parser
 
@@ -180,15 +185,19 @@ class Tally:
 
     Args:
         payoffs: of the game; wins are counted unless it is cooperative.
+        prices: of tokens, by agent.
     """
 
-    def __init__(self, payoffs: str):
+    def __init__(self, payoffs: str, prices: Mapping[str, Price] | None = None):
         self._competitive = payoffs != "cooperative"
+        self._prices = prices or {}
+        self.usage: dict[tuple[str, str], Usage] = {}
         self._scores: dict[tuple[str, str], Score] = {}
         self.games = 0
 
     def add(self, episode: Episode) -> None:
         self.games += 1
+        add_episode(self.usage, episode)
         for seat, agent in episode.match.agents.items():
             score = self._scores.setdefault((agent.spec or type(agent).__name__, seat), Score())
             score.returns.append(episode.returns[seat])
@@ -199,6 +208,10 @@ class Tally:
             turns = [step.turn for step in episode.steps if step.turn.seat == seat]
             score.replies += len(turns)
             score.refused += sum(turn.status != "ok" for turn in turns)
+
+    def usage_table(self) -> str:
+        """What models cost, "" if none played."""
+        return usage_table(self.usage, self._prices)
 
     def table(self) -> str:
         """Mean returns with 95 % intervals (normal), wins, draws and losses, and the share of refused replies."""

@@ -15,6 +15,8 @@ from lmgames.registry import nearest
 KINDS: dict[str, str] = {
     "hf": "agents.models.hf:make_agent",
     "human": "agents.human:Human",
+    "openai": "agents.models.remote:make_agent",
+    "vllm": "agents.models.vllm:make_agent",
 }
 """Kind of agent -> "module:factory", imported when first made. Reference players need no line here."""
 

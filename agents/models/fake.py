@@ -85,6 +85,8 @@ class FakeModel(Model):
     def submit(self, request: Request) -> None:
         if not request.prompt_ids:
             raise ValueError("a prompt has at least one token")
+        if request.adapter:
+            raise ValueError(f"this model serves no adapters, but was asked for {request.adapter!r}")
         number = self.submitted
         self.submitted += 1
         if self._faults.get(number) == "error":

@@ -106,6 +106,8 @@ class HFModel(Model):
     def submit(self, request: Request) -> None:
         if not request.prompt_ids:
             raise ValueError("a prompt has at least one token")
+        if request.adapter:
+            raise ValueError(f"this model serves no adapters, but was asked for {request.adapter!r}")
         longest = len(request.prompt_ids) + request.sampling.max_tokens
         if self._context is not None and longest > self._context:
             raise ValueError(

@@ -6,7 +6,7 @@ finishes, whatever else runs beside it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 FinishReason = Literal["stop", "length", "error"]
@@ -52,12 +52,14 @@ class Request:
         prompt_ids: at least one token.
         sampling: how to draw.
         seed: fixes the draws, so that the reply does not depend on what runs beside it.
+        adapter: name of the LoRA adapter to sample with, of those loaded into the engine; "" for none.
     """
 
     key: Hashable
     prompt_ids: tuple[int, ...]
     sampling: Sampling = Sampling()
     seed: int = 0
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Completion:
         finish_reason: "stop" by an end-of-sequence or stop token, "length" by max_tokens, "error" if the engine failed.
         version: number of the weights that sampled it; of the first token, if they were changed during it.
         error: what failed.
+        usage: what it cost beside its tokens, where the engine tells, e.g. {"cached_tokens": 128} of the prompt.
     """
 
     key: Hashable
@@ -80,6 +83,7 @@ class Completion:
     finish_reason: FinishReason
     version: int = 0
     error: str = ""
+    usage: dict[str, float] = field(default_factory=dict, compare=False)
 
 
 class Model(ABC):

@@ -3,13 +3,16 @@
 import importlib.util
 import math
 import random
+import threading
 from collections import Counter
 
 import pytest
 
+from agents.models.endpoint import Endpoint
 from agents.models.fake import ByteTokenizer, FakeModel
 from agents.models.hf import HFModel
 from agents.models.model import Request, Sampling
+from agents.models.remote import RemoteModel
 
 REPLIES = {"[check]": 3.0, "[call]": 1.0, "[bet]": 2.0}
 
@@ -27,18 +30,53 @@ def vllm_engine(qwen3, tokenizer, tmp_path_factory):
     return load(str(folder), dtype="float32", kv_cache_memory_bytes=1 << 28, seeded=True).llm
 
 
-@pytest.fixture(params=["hf", "fake", VLLM])
-def make_model(request, qwen3, tokenizer):
+@pytest.fixture(params=["hf", "fake", "remote", VLLM])
+def make_model(request, qwen3, tokenizer, serve):
+    made = []
+
     def make(**options):
         if request.param == "fake":
             return FakeModel(REPLIES, tokenizer=tokenizer, **options)
         if request.param == "hf":
             return HFModel(qwen3, tokenizer, **options)
+        if request.param == "remote":
+            server = made[0].endpoint if made else Endpoint(serve(vllm_like(HFModel(qwen3, tokenizer))).url)
+            made.append(RemoteModel(server, "tiny", tokenizer, seeded=True, **options))
+            return made[-1]
         from agents.models.vllm import VLLMModel
 
         return VLLMModel(request.getfixturevalue("vllm_engine"), seeded=True, **options)
 
-    return make
+    yield make
+    for model in made:
+        model.close()
+
+
+def vllm_like(model):
+    """Answers as vLLM's server does, as far as `RemoteModel` asks."""
+    lock = threading.Lock()
+
+    def respond(path, body):
+        assert path == "/completions"
+        prompt, temperature = tuple(body["prompt"]), body["temperature"]
+        assert (body["min_p"], body["repetition_penalty"], body["add_special_tokens"]) == (0.0, 1.0, False)
+        with lock:
+            if "logprob_token_ids" in body:
+                (token,) = body["logprob_token_ids"]
+                ((after,),) = model.score([prompt], [(token,)], temperature)
+                return {"choices": [{"logprobs": {"top_logprobs": [{f"token_id:{token}": after}]}}]}
+            limits = {name: body[name] for name in ("temperature", "top_p", "top_k", "max_tokens")}
+            sampling = Sampling(**limits, stop_token_ids=tuple(body["stop_token_ids"]))
+            (done,) = model.generate([Request(0, prompt, sampling, body["seed"])])
+        choice = {
+            "token_ids": done.ids,
+            "prompt_token_ids": prompt,
+            "logprobs": {"token_logprobs": done.logprobs},
+            "finish_reason": done.finish_reason,
+        }
+        return {"choices": [choice], "usage": {"prompt_tokens": len(prompt), "completion_tokens": len(done.ids)}}
+
+    return respond
 
 
 def requests_of(count, prompts=12, seed=0, **options):
@@ -65,10 +103,12 @@ def test_300_requests_at_once_come_back_in_order_with_exact_logprobs(make_model)
     requests = requests_of(300)
     completions = model.generate(requests)
     assert [completion.key for completion in completions] == list(range(300))
-    for request, completion in zip(requests, completions, strict=True):
-        (scored,) = model.score([request.prompt_ids], [completion.ids], request.sampling.temperature)
-        assert completion.logprobs == pytest.approx(scored, abs=1e-4)
-        assert completion.prompt_ids == request.prompt_ids
+    for temperature in (1.0, 0.7):
+        rows = [done for done, asked in zip(completions, requests, strict=True) if asked.sampling.temperature == temperature]
+        scores = model.score([done.prompt_ids for done in rows], [done.ids for done in rows], temperature)
+        for done, scored in zip(rows, scores, strict=True):
+            assert done.logprobs == pytest.approx(scored, abs=1e-4)
+    assert [completion.prompt_ids for completion in completions] == [request.prompt_ids for request in requests]
     assert model.waiting == 0
     assert model.poll() == []
 
@@ -132,7 +172,8 @@ def test_a_sampled_stop_token_is_kept_and_ends_the_reply(make_model):
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 2.0])
 def test_first_tokens_follow_the_distribution_at_the_temperature(make_model, temperature):
-    model, draws = make_model(), 3000
+    model = make_model()
+    draws = 500 if isinstance(model, RemoteModel) else 3000
     sampling = Sampling(max_tokens=1, temperature=temperature)
     completions = model.generate([Request(n, (9, 8, 7), sampling, seed=n) for n in range(draws)])
     counts = Counter(completion.ids[0] for completion in completions)
