@@ -9,7 +9,7 @@ from training.config import load_config
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Trains, or draws; 2 for what the user can get wrong."""
+    """Trains, or draws; 0 also for a run that SIGTERM has ended, 1 for one that diverged, 2 for what the user can get wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         return _plot(arguments[1:]) if arguments[:1] == ["plot"] else _train(arguments)
@@ -35,10 +35,16 @@ def _train(arguments: list[str]) -> int:
 
     with RichDisplay() as display:
         try:
-            train(config, run, display)
+            last = train(config, run, display)
         except KeyboardInterrupt:
             print(f"\nstopped; go on with: python -m training {' '.join(arguments)}", file=sys.stderr)
             return 130
+        except FloatingPointError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+    if last.get("step") != config.steps:
+        print(f"stopped and saved; go on with: python -m training {' '.join(arguments)}", file=sys.stderr)
+        return 0
     print(f"trained model: hf:{run / 'model'}   curves: python -m training plot {run} --out curves.png")
     return 0
 

@@ -400,7 +400,8 @@ def variance_components(outcomes: Sequence[Outcome]) -> dict[str, Spread]:
     Seats of one episode that share a role count as one, by their mean. Within cells: analysis of variance with one random factor
     (deals) and unequal group sizes, pooled over cells (Henderson's method 1); E[deal] and E[rest] are exact for groups of any
     size from 2 on. Between cells: the variance of their means, its upward bias taken off by the jackknife over deals, which also
-    holds where the seats of one game are correlated. An estimate below 0 counts as 0.
+    holds where the seats of one game are correlated. An estimate below 0 counts as 0. Deals are taken as drawn from many: where a
+    step holds each of a game's G deals once, `deal` comes out G / (G - 1) times too large.
     """
     by_game: dict[str, dict[Cell, dict[Hashable, dict[int, list[float]]]]] = {}
     for outcome in outcomes:

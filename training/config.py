@@ -180,7 +180,8 @@ class Config:
     payoff_games: int = 20
     """With "nash" and "alpha_rank": games in each role that a new member plays against each other one."""
     exploit: str = ""
-    """Spec of a frozen target: every game is played against it, and what the learner wins is a lower bound of what it loses."""
+    """Spec of a frozen target: every game is played against it, whatever `p_self` is, and what the learner comes to win is a lower
+    bound of the target's exploitability."""
 
     # Alarms.
     alarms: bool = True
@@ -254,8 +255,8 @@ class Config:
             )
         if self.minibatches > self.games_per_step:
             raise ValueError(f"minibatches={self.minibatches} exceeds games_per_step={self.games_per_step}")
-        if self.exploit and (self.pool or self.p_self not in (0.0, type(self).p_self)):
-            raise ValueError("exploit plays every game against one target: leave pool and p_self out")
+        if self.exploit and self.pool:
+            raise ValueError(f"exploit={self.exploit!r} plays every game against that target: leave pool out")
         check_pool(self)
         if self.tensorboard and importlib.util.find_spec("tensorboard") is None:
             raise ValueError("tensorboard=true needs the package tensorboard: pip install tensorboard")

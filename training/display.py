@@ -30,6 +30,7 @@ class RichDisplay:
             disable=self.plain,
         )
         self._tasks: dict[str, Any] = {}
+        self._ringing: set[str] = set()  # alarms of the last step
 
     def __enter__(self) -> "RichDisplay":
         self.progress.start()
@@ -52,7 +53,17 @@ class RichDisplay:
             self._nash_conv = figures[-1]
         elif hasattr(self, "_nash_conv"):
             figures.append(self._nash_conv)
+        self._warn(line)
         self._show("self-play", line["step"], total, "; ".join(figures))
+
+    def _warn(self, line: dict[str, Any]) -> None:
+        """Skipped steps, and alarms as they go off, are said at once."""
+        if "skipped" in line:
+            self.console.print(f"step {line['step']} skipped: {line['skipped']}", highlight=False)
+        alarms = line.get("alarms", {})
+        for name in alarms.keys() - self._ringing:
+            self.console.print(f"step {line['step']} alarm: {alarms[name]}", highlight=False)
+        self._ringing = set(alarms)
 
     def _show(self, name: str, done: int, total: int, figures: str) -> None:
         if self.plain:

@@ -1,16 +1,18 @@
 """What the policies of a run are worth: exactly, where the game is small, and in games against fixed players in every seat."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.agent import Agent
-from agents.play import Match, run_matches
+from agents.play import Episode, Match, run_matches
 from lmgames import solve
 from lmgames.chance import Chance
 from lmgames.game import Game
+from lmgames.records import GameRecord
 from lmgames.registry import make_game, split_options
 from lmgames.text import Said
 from training.config import Config
@@ -28,11 +30,11 @@ def exact_game(config: Config) -> Game[Any, Any] | None:
     return game if solve.has_small_tree(game) else None
 
 
-def play_against(agent: Agent, opponent: Agent, config: Config) -> dict[str, dict[str, float]]:
+def evaluation_games(agent: Agent, opponent: Agent, config: Config) -> list[Episode]:
     """Games of an agent in each seat against an opponent in all others, the same deals in every seat and every time.
 
     Returns:
-        By role of the agent: mean return with its standard error, and the shares won (return above 0), drawn and lost.
+        Episodes whose tag is the agent's seat.
     """
     seats = game_of(config).seats
     seed = Chance(config.seed).word("evaluation") >> 3
@@ -41,12 +43,47 @@ def play_against(agent: Agent, opponent: Agent, config: Config) -> dict[str, dic
         for deal in range(config.play_games)
         for seat in seats
     ]
+    return sorted(run_matches(matches, concurrency=config.concurrency), key=lambda episode: episode.index)
+
+
+def summary(episodes: Sequence[Episode]) -> dict[str, dict[str, float]]:
+    """By role of the agent: mean return with its standard error, and the shares won (return above 0), drawn and lost."""
     returns: dict[str, list[float]] = {}
-    for episode in sorted(run_matches(matches, concurrency=config.concurrency), key=lambda episode: episode.index):
+    for episode in episodes:
         assert episode.record is not None
         seat = episode.match.tag
         returns.setdefault(episode.record.roles[seat], []).append(episode.returns[seat])
     return {role: _summary(np.array(paid)) for role, paid in sorted(returns.items())}
+
+
+def transcripts(episodes: Sequence[Episode], count: int) -> list[GameRecord]:
+    """The records of a few games worth reading, in the order in which they were played: by turns the agent's best, its worst, the
+    longest, the one with most refused replies, the next best, ..."""
+
+    def own(episode: Episode) -> float:
+        return episode.returns[episode.match.tag]
+
+    def refused(episode: Episode) -> int:
+        return sum(step.turn.status != "ok" for step in episode.steps)
+
+    orders = [
+        sorted(episodes, key=own, reverse=True),
+        sorted(episodes, key=own),
+        sorted(episodes, key=lambda episode: len(episode.steps), reverse=True),
+        sorted((episode for episode in episodes if refused(episode)), key=refused, reverse=True),
+    ]
+    chosen: dict[int, Episode] = {}
+    for turn in itertools.chain.from_iterable(itertools.zip_longest(*orders)):
+        if len(chosen) >= count:
+            break
+        if turn is not None:
+            chosen[turn.index] = turn
+    return [episode.record for _, episode in sorted(chosen.items()) if episode.record is not None]
+
+
+def play_against(agent: Agent, opponent: Agent, config: Config) -> dict[str, dict[str, float]]:
+    """The summary of `evaluation_games`."""
+    return summary(evaluation_games(agent, opponent, config))
 
 
 def _summary(paid: NDArray[np.float64]) -> dict[str, float]:

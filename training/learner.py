@@ -197,36 +197,22 @@ class Learner:
         logp_BR = logp_UR[batch.row_B]
         old_logp_BR = batch.sampled_logp_BR if batch.old_logp_BR is None else batch.old_logp_BR
         trust = _Trust.between(batch, logp_BR.detach(), config)
-        advantage_BR = batch.advantage_B[:, None]
         # A distinct row counts as often as it was sampled: the same sum as over all rows, at the cost of the distinct ones.
         weight_U = torch.bincount(batch.row_B, weights=batch.weight_B, minlength=batch.distinct).float()
         weight_UR = weight_U[:, None] * batch.is_reply_UR
-        kl_loss, kl_seen = None, torch.zeros(())
-        if self.magnet is not None:
-            with torch.no_grad():
-                magnet_URV = reply_logits(self.magnet, batch)
-            if config.kl_kind == "full":
-                kl_UR = losses.full_kl(logits_URV, magnet_URV)
-                kl_loss = (kl_UR * weight_UR).sum()
-                kl_seen = (kl_UR.detach() * batch.count_U[:, None] * batch.is_reply_UR).sum()
-            else:
-                magnet_BR = losses.token_logprobs(magnet_URV, batch.reply_ids_UR)[batch.row_B]
-                advantage_BR = advantage_BR - config.kl_weight * losses.kl_reward(logp_BR, magnet_BR, config.kl_kind)
-                kl_BR = losses.kl_term(logp_BR, old_logp_BR, magnet_BR, config.kl_kind)
-                kl_loss = (kl_BR * batch.weight_B[:, None] * is_reply_BR).sum()
-                kl_seen = (losses.sampled_kl(logp_BR.detach(), magnet_BR, "k3") * is_reply_BR).sum()
+        kl = self._kl(batch, logits_URV, logp_BR, old_logp_BR, weight_UR)
         loss = losses.policy_loss(
             logp_BR,
             old_logp_BR,
-            advantage_BR,
+            batch.advantage_B[:, None] - config.kl_weight * kl.reward_BR,
             is_reply_BR,
             clip=self.clip,
             norm_tokens=norm_tokens,
             form=config.loss,
             weight_BR=batch.weight_B[:, None] * trust.weight_BR,
         )
-        if kl_loss is not None:
-            loss = loss + config.kl_weight * kl_loss / norm_tokens
+        if self.magnet is not None:
+            loss = loss + config.kl_weight * kl.loss / norm_tokens
         entropy_UR = losses.token_entropy(logits_URV)
         if self.entropy.now:
             loss = loss - self.entropy.now * (entropy_UR * weight_UR).sum() / norm_tokens
@@ -235,7 +221,7 @@ class Learner:
             ratio_BR = (logp_BR - old_logp_BR).exp()
             outside_BR = (ratio_BR < 1 - config.clip_low) | (ratio_BR > 1 + config.clip_high)
             sums["loss"] += loss.item()
-            sums["kl"] += kl_seen.item()
+            sums["kl"] += kl.seen.item()
             sums["entropy"] += (entropy_UR * batch.count_U[:, None] * batch.is_reply_UR).sum().item()
             sums["clipped"] += (outside_BR & is_reply_BR).sum().item()
             sums["tokens"] += is_reply_BR.sum().item()
@@ -243,6 +229,26 @@ class Learner:
             sums["distinct"] += batch.distinct
             for name, value in trust.measured.items():
                 sums[name] += value
+
+    def _kl(self, batch: Batch, logits_URV: Tensor, logp_BR: Tensor, old_logp_BR: Tensor, weight_UR: Tensor) -> "_KL":
+        """The KL to the magnet on a part of the rows; all 0 where none is kept."""
+        nothing = torch.zeros((), device=logp_BR.device)
+        if self.magnet is None:
+            return _KL(nothing, nothing, nothing)
+        with torch.no_grad():
+            magnet_URV = reply_logits(self.magnet, batch)
+        kind = self.config.kl_kind
+        if kind == "full":
+            kl_UR = losses.full_kl(logits_URV, magnet_URV)
+            seen = (kl_UR.detach() * batch.count_U[:, None] * batch.is_reply_UR).sum()
+            return _KL(nothing, (kl_UR * weight_UR).sum(), seen)
+        magnet_BR = losses.token_logprobs(magnet_URV, batch.reply_ids_UR)[batch.row_B]
+        kl_BR = losses.kl_term(logp_BR, old_logp_BR, magnet_BR, kind)
+        return _KL(
+            losses.kl_reward(logp_BR, magnet_BR, kind),
+            (kl_BR * batch.weight_B[:, None] * batch.is_reply_BR).sum(),
+            (losses.sampled_kl(logp_BR.detach(), magnet_BR, "k3") * batch.is_reply_BR).sum(),
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """All that must be saved to go on as if never stopped."""
@@ -267,6 +273,21 @@ class Learner:
 
 
 @dataclass(frozen=True, slots=True)
+class _KL:
+    """Of a part of the rows, nats.
+
+    Args:
+        reward_BR: to be taken off each token's advantage, or 0.
+        loss: sum over tokens, weighed, with the gradient of the KL where that is not in the reward.
+        seen: sum over tokens, to look at.
+    """
+
+    reward_BR: Tensor
+    loss: Tensor
+    seen: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class _Trust:
     """How much trainer and sampler agree on a part of the rows under the same weights, and what weights follow from it."""
 
@@ -283,7 +304,8 @@ class _Trust:
         trainer_BR = logp_BR if batch.old_logp_BR is None else batch.old_logp_BR
         mismatch_BR = trainer_BR - batch.sampled_logp_BR
         is_reply_BR = batch.is_reply_BR
-        ratio_BR = losses.ratio(mismatch_BR)
+        log_ratio_BR = losses.log_ratio(mismatch_BR)
+        ratio_BR = log_ratio_BR.exp()
         kept_B = torch.ones_like(batch.weight_B, dtype=torch.bool)
         if config.row_reject:
             kept_B = losses.accepted_rows(mismatch_BR, is_reply_BR, config.row_reject)
@@ -296,7 +318,7 @@ class _Trust:
         return cls(
             weight_BR,
             {
-                "k3": ((ratio_BR - 1 - losses.log_ratio(mismatch_BR)) * is_reply_BR).sum().item(),
+                "k3": ((torch.expm1(log_ratio_BR) - log_ratio_BR) * is_reply_BR).sum().item(),
                 "outside": (((ratio_BR < 0.5) | (ratio_BR > 2)) & is_reply_BR).sum().item(),
                 "cut": cut_BR.sum().item(),
                 "rejected": (~kept_B).sum().item(),

@@ -36,6 +36,21 @@ def token_logprobs(logits_BRV: Tensor, ids_BR: Tensor) -> Tensor:
     return logits_BRV.float().log_softmax(-1).gather(-1, ids_BR[..., None]).squeeze(-1)
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a form of the policy gradient is made from; see `policy_loss`."""
+
+    logp_BR: Tensor
+    old_logp_BR: Tensor
+    advantage_BR: Tensor
+    is_reply_BR: Tensor
+    clip: Clip
+
+    @property
+    def log_ratio_BR(self) -> Tensor:
+        return self.logp_BR - self.old_logp_BR
+
+
 def log_ratio(difference: Tensor) -> Tensor:
     """A difference of log-probabilities, kept within what can be one."""
     return difference.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
@@ -58,39 +73,38 @@ def _clipped(ratio_BR: Tensor, advantage_BR: Tensor, clip: Clip) -> Tensor:
     return gain_BR
 
 
-def ppo(logp_BR: Tensor, old_logp_BR: Tensor, advantage_BR: Tensor, is_reply_BR: Tensor, clip: Clip) -> Tensor:
+def ppo(terms: Terms) -> Tensor:
     """Each token's ratio, clipped (PPO: Schulman et al. 2017, eq. 7; uneven: DAPO 2503.14476, eq. 10; dual: 1912.09729, eq. 5)."""
-    return _clipped(ratio(logp_BR - old_logp_BR), advantage_BR, clip)
+    return _clipped(ratio(terms.log_ratio_BR), terms.advantage_BR, terms.clip)
 
 
-def gspo(logp_BR: Tensor, old_logp_BR: Tensor, advantage_BR: Tensor, is_reply_BR: Tensor, clip: Clip) -> Tensor:
+def gspo(terms: Terms) -> Tensor:
     """One ratio a reply, the geometric mean of its tokens' (GSPO: 2507.18071, eq. 5 and 7), for each of its tokens.
 
     With row weights 1 / length this is the paper's objective; with a constant weight a reply counts by its length.
     """
-    ratio_B1 = ratio(_mean_over_reply(logp_BR - old_logp_BR, is_reply_BR))
-    return _clipped(ratio_B1.expand_as(logp_BR), advantage_BR, clip)
+    ratio_B1 = ratio(_mean_over_reply(terms.log_ratio_BR, terms.is_reply_BR))
+    return _clipped(ratio_B1.expand_as(terms.logp_BR), terms.advantage_BR, terms.clip)
 
 
-def cispo(logp_BR: Tensor, old_logp_BR: Tensor, advantage_BR: Tensor, is_reply_BR: Tensor, clip: Clip) -> Tensor:
+def cispo(terms: Terms) -> Tensor:
     """The clipped ratio as a constant weight of the log-probability: no token loses its gradient (CISPO: 2506.13585, eq. 4)."""
-    weight_BR = ratio(logp_BR - old_logp_BR).clamp(1 - clip.low, 1 + clip.high).detach()
-    return weight_BR * advantage_BR * logp_BR
+    weight_BR = ratio(terms.log_ratio_BR).clamp(1 - terms.clip.low, 1 + terms.clip.high).detach()
+    return weight_BR * terms.advantage_BR * terms.logp_BR
 
 
-def reinforce(logp_BR: Tensor, old_logp_BR: Tensor, advantage_BR: Tensor, is_reply_BR: Tensor, clip: Clip) -> Tensor:
+def reinforce(terms: Terms) -> Tensor:
     """The log-probability alone, for one update a step by the weights that sampled (Williams 1992)."""
-    return advantage_BR * logp_BR
+    return terms.advantage_BR * terms.logp_BR
 
 
-FORMS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Clip], Tensor]] = {
+FORMS: dict[str, Callable[[Terms], Tensor]] = {
     "ppo": ppo,
     "gspo": gspo,
     "cispo": cispo,
     "reinforce": reinforce,
 }
-"""Name in a recipe -> (logp_BR, old_logp_BR, advantage_BR, is_reply_BR, clip) -> what each token gains, shape [B, R]. A new form is
-one function above and one line here."""
+"""Name in a recipe -> what each token gains, shape [B, R]. A new form is one function above and one line here."""
 
 
 def policy_loss(
@@ -116,7 +130,7 @@ def policy_loss(
         weight_BR: of each token, or of each row with shape [B, 1].
     """
     advantage_BR = advantage_B[:, None] if advantage_B.dim() == 1 else advantage_B
-    gain_BR = FORMS[form](logp_BR, old_logp_BR, advantage_BR, is_reply_BR, clip)
+    gain_BR = FORMS[form](Terms(logp_BR, old_logp_BR, advantage_BR, is_reply_BR, clip))
     if weight_BR is not None:
         gain_BR = gain_BR * weight_BR
     return -(gain_BR * is_reply_BR).sum() / norm_tokens

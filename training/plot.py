@@ -23,7 +23,9 @@ def plot_runs(runs: Sequence[Path], target: Path, *, title: str = "") -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, len(runs), figsize=(4.6 * len(runs) + 1.2, 6.2), squeeze=False, sharex="col", sharey="row")
+    figure, axes = plt.subplots(
+        2, len(runs), figsize=(4.6 * len(runs) + 1.2, 6.2), squeeze=False, sharex="col", sharey="row"
+    )
     for column, run in enumerate(runs):
         lines = read_metrics(run / "metrics.jsonl")
         if not lines:

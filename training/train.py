@@ -3,8 +3,9 @@
 deals -> self-play games -> trajectories -> role-conditioned advantages -> token rows -> loss -> weights, version + 1
 """
 
+import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,12 +17,17 @@ from agents.models.hf import HFModel, load
 from agents.models.model import Model, Sampling
 from agents.specs import make_agent
 from lmgames import solve
-from training.advantages import BASELINES, Baseline, variance_shares
+from training.alarms import Alarms
 from training.checkpoint import MetricsFile, load_latest, save_step, write_file, write_folder
 from training.config import Config
-from training.evaluate import AveragePolicy, exact_game, game_of, play_against
+from training.credit import Credit
+from training.evaluate import AveragePolicy, evaluation_games, exact_game, game_of, summary, transcripts
 from training.learner import Learner
-from training.rollout import Trajectory, collect, rows
+from training.metrics import play_metrics
+from training.opponents import OpponentPool
+from training.rollout import collect
+from training.samples import Row
+from training.stop import Stop
 from training.tiny import make_model, make_tokenizer
 from training.warmup import random_play, warm_up
 
@@ -42,8 +48,12 @@ class Run:
     folder: Path
     agent: ModelAgent
     learner: Learner
-    baseline: Baseline
+    credit: Credit
     average: AveragePolicy
+    pool: OpponentPool
+    alarms: Alarms = field(default_factory=Alarms)
+    skipped: int = 0
+    """Steps in a row that could not be taken."""
 
     @property
     def ema_model(self) -> Model:
@@ -53,25 +63,59 @@ class Run:
     def state_dict(self) -> dict[str, Any]:
         return {
             "learner": self.learner.state_dict(),
-            "baseline": self.baseline.state_dict(),
+            "credit": self.credit.state_dict(),
             "average": self.average.state_dict(),
+            "pool": self.pool.state_dict(),
+            "alarms": self.alarms.state_dict(),
+            "skipped": self.skipped,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.learner.load_state_dict(state["learner"])
-        self.baseline.load_state_dict(state["baseline"])
+        self.credit.load_state_dict(state["credit"])
         self.average.load_state_dict(state["average"])
+        self.pool.load_state_dict(state["pool"])
+        self.alarms.load_state_dict(state["alarms"])
+        self.skipped = state["skipped"]
         self.agent.model.version = self.learner.step_number
+
+
+class Log:
+    """Where a run's lines of metrics go: JSONL, the display, and TensorBoard if asked for."""
+
+    def __init__(self, config: Config, folder: Path, display: Display, last_step: int):
+        self._steps = config.steps
+        self._display = display
+        self._file = MetricsFile(folder / "metrics.jsonl", last_step=last_step)
+        self._board = None
+        if config.tensorboard:
+            from training.tensorboard import TensorBoard
+
+            self._board = TensorBoard(folder / "tensorboard", last_step)
+
+    def write(self, line: dict[str, Any]) -> None:
+        self._file.write(line)
+        if self._board is not None:
+            self._board.write(line)
+        self._display.step(line, self._steps)
+
+    def close(self) -> None:
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
 
 
 def train(config: Config, folder: Path, display: Display) -> dict[str, Any]:
     """Trains to the end of the run and keeps the weight EMA in `folder/model`. A folder with a checkpoint is gone on with.
 
+    Asked to end by SIGTERM, or by an alarm with `stop_on_alarm`, it finishes its step, saves a checkpoint and returns.
+
     Returns:
-        The last line of metrics.
+        The last line of metrics; {} if it was asked to end before the first.
 
     Raises:
         ValueError: if the folder belongs to a run with other settings.
+        FloatingPointError: if `skips_in_a_row` steps could not be taken; their rows are in `folder/skipped_rows.jsonl`.
     """
     saved = folder / "config.json"
     if saved.exists() and saved.read_text(encoding="utf-8") != config.to_json():
@@ -81,29 +125,31 @@ def train(config: Config, folder: Path, display: Display) -> dict[str, Any]:
     done = load_latest(folder)
     if done is not None:
         run.load_state_dict(done[1])
-    metrics = MetricsFile(folder / "metrics.jsonl", last_step=done[0] if done else -1)
+    log = Log(config, folder, display, last_step=done[0] if done else -1)
     try:
-        if done is None:
-            _start(run, display, metrics)
-        last = _steps(run, display, metrics)
+        with Stop() as stop:
+            if done is None and not _start(run, display, log, stop):
+                return {}
+            last = _steps(run, done[0] if done else 0, log, stop)
     finally:
-        metrics.close()
-    save_model(run, folder / "model")
+        log.close()
+    if last["step"] == config.steps:
+        save_model(run, folder / "model")
     return last
 
 
 def new_run(config: Config, folder: Path) -> Run:
     model, tokenizer = _model_and_tokenizer(config)
     hf_model = HFModel(model, tokenizer)
-    agent = ModelAgent(hf_model, sampling=Sampling(temperature=config.temperature, max_tokens=config.max_reply_tokens))
-    decay = {"decay": config.ema_baseline_decay} if config.baseline in ("role_ema", "shrink") else {}
+    sampling = Sampling(temperature=config.temperature, max_tokens=config.max_reply_tokens)
     return Run(
         config=config,
         folder=folder,
-        agent=agent,
-        learner=Learner(model, config, total_steps=config.steps * config.epochs),
-        baseline=BASELINES[config.baseline](**decay),
+        agent=ModelAgent(hf_model, sampling=sampling),
+        learner=Learner(model, config, total_steps=config.steps * config.updates_per_step),
+        credit=Credit(config),
         average=AveragePolicy(),
+        pool=OpponentPool(config, folder, sampling),
     )
 
 
@@ -124,57 +170,69 @@ def _model_and_tokenizer(config: Config) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _start(run: Run, display: Display, metrics: MetricsFile) -> None:
-    """The warm start and what the model is worth after it, as step 0."""
+class _AskedToEndError(Exception):
+    pass
+
+
+def _start(run: Run, display: Display, log: Log, stop: Stop) -> bool:
+    """The warm start and what the model is worth after it, as step 0. False if it was asked to end before that."""
     config = run.config
     began = time.perf_counter()
+
+    def on_step(step: int, loss: float) -> None:
+        display.warm_up(step, config.warmup_steps, loss)
+        if stop.asked:
+            raise _AskedToEndError
+
     if config.warmup_steps:
-        warm_up(
-            run.learner.model,
-            config,
-            run.agent.chat.prompt_ids,
-            run.agent.chat.reply_ids,
-            on_step=lambda step, loss: display.warm_up(step, config.warmup_steps, loss),
-        )
+        try:
+            warm_up(run.learner.model, config, run.agent.chat.prompt_ids, run.agent.chat.reply_ids, on_step=on_step)
+        except _AskedToEndError:
+            return False
         # Both slow copies begin at the warm start.
         run.learner = Learner(run.learner.model, config, run.learner.total_steps)
     line: dict[str, Any] = {"step": 0, "seconds": {"warm_up": time.perf_counter() - began}}
     line |= _exact(run)
     if config.play_every:
-        line["against"] = _against(run)
-    metrics.write(line)
-    display.step(line, config.steps)
+        line["against"] = _against(run, 0)
+    log.write(line)
     save_model(run, run.folder / "start")
     save_step(run.folder, 0, run.state_dict(), config.keep)
+    return True
 
 
-def _steps(run: Run, display: Display, metrics: MetricsFile) -> dict[str, Any]:
+def _steps(run: Run, first: int, log: Log, stop: Stop) -> dict[str, Any]:
     config = run.config
-    line: dict[str, Any] = {"step": run.learner.step_number // config.epochs}
-    for step in range(line["step"], config.steps):
+    line: dict[str, Any] = {"step": first}
+    for step in range(first, config.steps):
         line = _one_step(run, step)
-        metrics.write(line)
-        display.step(line, config.steps)
-        if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
+        log.write(line)
+        ends = stop.asked or (config.stop_on_alarm and "alarms" in line)
+        if ends or (step + 1) % config.save_every == 0 or step + 1 == config.steps:
             save_step(run.folder, step + 1, run.state_dict(), config.keep)
+        if ends:
+            break
     return line
 
 
 def _one_step(run: Run, step: int) -> dict[str, Any]:
     config = run.config
     began = time.perf_counter()
-    played = collect(config, step, dict.fromkeys(game_of(config).seats, run.agent))
+    played = collect(config, step, dict.fromkeys(game_of(config).seats, run.agent), run.pool)
     rolled_out = time.perf_counter()
-    made = rows(played, run.baseline, config)
-    for _ in range(config.epochs):
-        stats = run.learner.update(made)
-    run.agent.model.version = run.learner.step_number
+    credited = run.credit.rows(played, step)
+    line = {"step": step + 1, **_learn(run, credited.rows, credited.norm_tokens), **play_metrics(played), **credited.metrics}
     learnt = time.perf_counter()
-    line = {"step": step + 1, **asdict(stats), **_play_metrics(played)}
+    line |= run.pool.metrics()
+    if config.plays_pool and not config.exploit and config.snapshot_every and (step + 1) % config.snapshot_every == 0:
+        run.pool.add_snapshot(step + 1, lambda folder: _save_weights(run, run.learner.model, folder))
+    if config.alarms:
+        found = run.alarms.check(line)
+        line |= {"alarms": found} if found else {}
     if config.eval_every and ((step + 1) % config.eval_every == 0 or step + 1 == config.steps):
         line |= _exact(run)
     if config.play_every and ((step + 1) % config.play_every == 0 or step + 1 == config.steps):
-        line["against"] = _against(run)
+        line["against"] = _against(run, step + 1)
     line["seconds"] = {
         "rollout": rolled_out - began,
         "train": learnt - rolled_out,
@@ -184,20 +242,29 @@ def _one_step(run: Run, step: int) -> dict[str, Any]:
     return line
 
 
-def _play_metrics(played: list[Trajectory]) -> dict[str, Any]:
-    steps = [step for trajectory in played for step in trajectory.steps]
-    refused = sum(step.turn.status != "ok" for step in steps)
-    by_role: dict[str, list[float]] = {}
-    for trajectory in played:
-        by_role.setdefault(trajectory.outcome.role, []).append(trajectory.outcome.return_)
-    return {
-        "games": len({trajectory.outcome.episode for trajectory in played}),
-        "replies": len(steps),
-        "invalid_rate": refused / max(1, len(steps)),
-        "reply_tokens": sum(len(step.reply.reply_ids) for step in steps) / max(1, len(steps)),
-        "return": {role: sum(returns) / len(returns) for role, returns in sorted(by_role.items())},
-        "variance_share": variance_shares([trajectory.outcome for trajectory in played]),
-    }
+def _learn(run: Run, rows: list[Row], norm_tokens: float) -> dict[str, Any]:
+    """What the optimiser measured, or why it could not take a step.
+
+    Raises:
+        FloatingPointError: after `skips_in_a_row` steps whose loss or gradient was no number or too large.
+    """
+    if not rows:
+        return {"skipped": "no row teaches anything"}
+    try:
+        stats = run.learner.learn(rows, norm_tokens)
+    except FloatingPointError as error:
+        run.skipped += 1
+        if run.skipped >= run.config.skips_in_a_row:
+            dump = run.folder / "skipped_rows.jsonl"
+            write_file(dump, "".join(json.dumps(asdict(row)) + "\n" for row in rows))
+            raise FloatingPointError(
+                f"{run.skipped} steps in a row could not be taken, the last: {error}; rows: {dump}"
+            ) from error
+        return {"skipped": str(error)}
+    finally:
+        run.agent.model.version = run.learner.step_number
+    run.skipped = 0
+    return asdict(stats)
 
 
 def _exact(run: Run) -> dict[str, Any]:
@@ -218,10 +285,18 @@ def _exact(run: Run) -> dict[str, Any]:
     }
 
 
-def _against(run: Run) -> dict[str, Any]:
-    """Games of the EMA against each fixed opponent, by opponent and role of the model."""
+def _against(run: Run, step: int) -> dict[str, Any]:
+    """Games of the EMA against each fixed opponent, by opponent and role of the model; some are kept in full in
+    RUN/games/step_000100.jsonl."""
     agent = ModelAgent(run.ema_model, sampling=run.agent.sampling)
-    return {spec: play_against(agent, make_agent(spec), run.config) for spec in run.config.opponents}
+    found, kept = {}, []
+    for spec in run.config.opponents:
+        episodes = evaluation_games(agent, make_agent(spec), run.config)
+        found[spec] = summary(episodes)
+        kept += transcripts(episodes, run.config.transcripts)
+    if kept:
+        write_file(run.folder / "games" / f"step_{step:06d}.jsonl", "".join(record.to_json() + "\n" for record in kept))
+    return found
 
 
 def _elicit(run: Run, model: Model) -> Elicited:
@@ -232,10 +307,10 @@ def _elicit(run: Run, model: Model) -> Elicited:
 
 def save_model(run: Run, target: Path) -> None:
     """Keeps the weight EMA (at the start: the weights) and the tokenizer, as transformers saves them, for `hf:<target>`."""
+    write_folder(target, lambda folder: _save_weights(run, run.learner.ema, folder))
 
-    def fill(folder: Path) -> None:
-        run.learner.ema.save_pretrained(folder)
-        run.agent.model.tokenizer.save_pretrained(folder)
 
+def _save_weights(run: Run, model: Any, folder: Path) -> None:
     with torch.no_grad():
-        write_folder(target, fill)
+        model.save_pretrained(folder)
+        run.agent.model.tokenizer.save_pretrained(folder)

@@ -3,7 +3,19 @@ import math
 import numpy as np
 import pytest
 
-from training.advantages import BASELINES, Outcome, RoleEMA, Shrink, variance_shares
+from training.advantages import (
+    BASELINES,
+    Auto,
+    OpponentShrink,
+    Outcome,
+    RoleEMA,
+    RunningScale,
+    Shrink,
+    variance_components,
+    variance_shares,
+)
+
+GAME = "lmgames/G-v0"
 
 
 def outcomes(*rows):
@@ -113,15 +125,159 @@ def test_same_deal_groups_remove_the_luck_of_the_deal():
     returns = np.array([outcome.return_ for outcome in group])
     variance = {name: np.var(returns - np.array(BASELINES[name]()(group))) for name in ("role_loo", "seed_role_loo")}
     assert variance["seed_role_loo"] < 0.25 * variance["role_loo"]
-    assert variance_shares(group)["deal"] > 0.8
+    assert variance_shares(group)[GAME]["deal"] > 0.8
 
 
 def test_seat_tax_shows_as_role_variance():
     rng = np.random.default_rng(4)
     rows = [(role, n, n, tax + rng.normal()) for n in range(200) for role, tax in (("first", 2.0), ("second", -2.0))]
-    assert variance_shares(outcomes(*rows))["role"] == pytest.approx(0.8, abs=0.05)
+    assert variance_shares(outcomes(*rows))[GAME]["role"] == pytest.approx(0.8, abs=0.05)
 
 
 def test_refuses_a_decay_of_one():
     with pytest.raises(ValueError, match="decay=1"):
         RoleEMA(1.0)
+
+
+def test_turns_have_their_own_cells():
+    def turn(number, episode, value):
+        return Outcome(GAME, "first", "self", "a", episode, value, turn=number)
+
+    ema = RoleEMA(0.5)
+    assert ema([turn(0, 0, 4.0), turn(1, 0, 8.0), turn(0, 1, 0.0), turn(1, 1, 0.0)]) == [0, 0, 2, 4]
+    again = RoleEMA(0.5)
+    again.load_state_dict(ema.state_dict())
+    assert again.value((GAME, "first", "self", 1)) == 2
+
+
+def test_teams_of_two_roles_each_have_their_own_usual_return():
+    """Spymaster and guesser of a team are paid alike, but each is compared within its role, without its own game."""
+    seats = [
+        Outcome(GAME, role, "self", 0, episode, value)
+        for episode, value in ((0, 1.0), (1, -1.0), (2, 1.0))
+        for role in ("team/master", "team/guesser")
+    ]
+    assert BASELINES["role_loo"]()(seats) == pytest.approx([0, 0, 1, 1, 0, 0])
+
+
+def test_general_sum_is_not_centred_across_seats():
+    """A deal that gives both 10 is good for both: against the other game's 0, not against each other."""
+    seats = outcomes(("buyer", 0, 0, 10.0), ("seller", 0, 0, 10.0), ("buyer", 1, 1, 0.0), ("seller", 1, 1, 0.0))
+    returns = np.array([seat.return_ for seat in seats])
+    assert (returns - BASELINES["role_loo"]()(seats)).tolist() == [10, 10, -10, -10]
+
+
+def test_three_seats_of_two_roles():
+    """One spy against two civilians: their return counts once a game, however many share it."""
+    rows = [("spy", 0, 0, 2.0), ("civilian", 0, 0, -1.0), ("civilian", 0, 0, -1.0)]
+    rows += [("spy", 0, 1, -2.0), ("civilian", 0, 1, 1.0), ("civilian", 0, 1, 1.0)]
+    rows += [("spy", 0, 2, 2.0), ("civilian", 0, 2, -1.0), ("civilian", 0, 2, -1.0)]
+    assert BASELINES["role_loo"]()(outcomes(*rows)) == pytest.approx([0, 0, 0, 2, -1, -1, 0, 0, 0])
+
+
+def test_opponent_shrink_by_hand():
+    """Two wins against random, one loss against itself; kappa 2."""
+    games = [
+        Outcome(GAME, "first", opponent, 0, episode, value)
+        for episode, (opponent, value) in enumerate([("fixed:random", 3.0), ("fixed:random", 1.0), ("self", -1.0)])
+    ]
+    expected = [
+        (1 * 1.0 + 2 * 0.0) / 3,  # one other game against random (1), the role's two others have mean (1 - 1) / 2
+        (1 * 3.0 + 2 * 1.0) / 3,
+        2.0,  # no other game against itself: the role's mean (3 + 1) / 2
+    ]
+    assert OpponentShrink(kappa=2.0)(games) == pytest.approx(expected)
+
+
+def sample(rng, *, tax=0.0, luck=0.0, noise=1.0, deals=30, games=4):
+    """Zero-sum games of two roles."""
+    rows = []
+    for deal in range(deals):
+        shift = rng.normal() * luck
+        for game in range(games):
+            value = tax + shift + rng.normal() * noise
+            rows += [("first", deal, deal * games + game, value), ("second", deal, deal * games + game, -value)]
+    return outcomes(*rows)
+
+
+def test_components_are_unbiased_for_small_groups():
+    """Four deals of two games each; role 1.5^2, deal 1, rest 0.5^2, although the seats mirror each other."""
+    rng = np.random.default_rng(5)
+    found = [variance_components(sample(rng, tax=1.5, luck=1.0, noise=0.5, deals=4, games=2))[GAME] for _ in range(3000)]
+    for name, truth in (("role", 2.25), ("deal", 1.0), ("rest", 0.25)):
+        values = np.array([getattr(spread, name) for spread in found])
+        assert values.mean() == pytest.approx(truth, abs=4 * values.std() / math.sqrt(len(values))), name
+    square = np.array([spread.mean_square for spread in found])
+    assert square.mean() == pytest.approx(3.5, abs=4 * square.std() / math.sqrt(len(square)))
+
+
+def test_components_by_hand():
+    """Two deals of two games, one role: within 2 / 2 = 1 (squares 0.5 each); between: means 1 and 5 around 3, 16 = 1 + 2 x."""
+    spread = variance_components(outcomes(("r", 0, 0, 0.0), ("r", 0, 1, 2.0), ("r", 1, 2, 4.0), ("r", 1, 3, 6.0)))[GAME]
+    assert (spread.mean_square, spread.role) == (14.0, 0.0)
+    assert spread.rest == pytest.approx(2.0)  # 4 squares of 1 over 2 degrees of freedom
+    assert spread.deal == pytest.approx((16 - 2) / 2)  # sum of squares between 16, one degree, games a deal 2
+
+
+def test_shares_of_each_game_and_without_repeated_deals():
+    rng = np.random.default_rng(6)
+    taxed = sample(rng, tax=3.0, games=1, deals=200)
+    lucky = [Outcome("lmgames/L-v0", o.role, "self", o.group, o.episode, o.return_) for o in sample(rng, luck=3.0)]
+    shares = variance_shares(taxed + lucky)
+    assert set(shares[GAME]) == {"role"}, "no deal was played twice"
+    assert shares[GAME]["role"] == pytest.approx(0.9, abs=0.03)
+    assert shares["lmgames/L-v0"]["deal"] == pytest.approx(0.9, abs=0.06)
+    assert shares["lmgames/L-v0"]["role"] < 0.1
+    assert variance_shares(outcomes(("r", 0, 0, 1.0))) == {}
+    assert variance_shares(outcomes(("r", 0, 0, 1.0), ("r", 0, 1, 1.0)))[GAME]["role"] == 0
+
+
+@pytest.mark.parametrize(
+    "spread, choice",
+    [({}, "none"), ({"tax": 2.0}, "shrink"), ({"luck": 2.0}, "seed_role_loo"), ({"tax": 2.0, "luck": 2.0}, "seed_role_loo")],
+)
+def test_auto_chooses_by_what_it_measured(spread, choice):
+    rng = np.random.default_rng(7)
+    auto = Auto()
+    assert auto.choice(GAME) == "shrink", "nothing measured yet"
+    for _ in range(5):
+        auto(sample(rng, **spread))
+    assert auto.choice(GAME) == choice
+    report = auto.report()[GAME]
+    assert report["choice"] == choice
+    assert report["why"]
+    now = sample(rng, **spread)
+    assert auto.choices["shrink"].past.count[GAME, "first", "self"] == 5 * 120, "what is not used is kept up to date"
+    again = Auto()
+    again.load_state_dict(auto.state_dict())
+    assert again(now) == auto(now)
+    if choice == "seed_role_loo":
+        assert again(now) == BASELINES["seed_role_loo"]()(now)
+
+
+def test_auto_promises_what_comes():
+    """The promised mean squares are those of the advantages that each choice gives."""
+    rng = np.random.default_rng(8)
+    auto = Auto()
+    step = sample(rng, tax=1.0, luck=1.0, deals=2000)
+    auto(step)
+    returns = np.array([outcome.return_ for outcome in step])
+    for name in ("none", "seed_role_loo"):
+        measured = np.mean((returns - BASELINES[name]()(step)) ** 2)
+        assert auto.promised[GAME][name] == pytest.approx(measured, rel=0.02)
+    assert auto.promised[GAME]["shrink"] == pytest.approx(np.mean((returns - BASELINES["role_loo"]()(step)) ** 2), rel=0.02)
+
+
+def test_running_scale():
+    """One divisor for all roles of a game; its first is the deviation within cells, 2 here, however far the roles are apart."""
+    scale = RunningScale(decay=0.5)
+    step = outcomes(("a", 0, 0, 10.0), ("a", 1, 1, 10 + math.sqrt(8)), ("b", 0, 0, -10.0), ("b", 1, 1, -10 - math.sqrt(8)))
+    assert scale(step) == pytest.approx({GAME: 2.0})
+    flat = outcomes(("a", 0, 2, 1.0), ("a", 1, 3, 1.0))
+    assert scale(flat) == pytest.approx({GAME: (0.25 * 2 + 0.5 * 0) / 0.75})
+    again = RunningScale(decay=0.5)
+    again.load_state_dict(scale.state_dict())
+    for _ in range(20):
+        assert again(flat) == scale(flat)
+    assert scale(flat) == {GAME: 0.1}, "never below the floor"
+    assert RunningScale()(outcomes(("a", 0, 0, 1.0))) == {GAME: 1.0}, "one game tells no spread"

@@ -1,3 +1,5 @@
+import importlib.util
+
 import pytest
 
 from training.__main__ import main
@@ -28,9 +30,22 @@ def test_order_of_precedence(tmp_path):
         ({"env_options": {"hand": 3}}, "did you mean 'hands'"),
         ({"steps": "many"}, "steps='many' is not of type int"),
         ({"games_per_step": 7, "group_size": 3}, "no multiple of group_size=3"),
-        ({"group_size": 1}, "compares games on one deal"),
+        ({"baseline": "seed_role_loo", "group_size": 1}, "compares games on one deal"),
         ({"temperature": 0.6}, "temperature=0.6"),
         ({"lr": 0}, "lr=0"),
+        ({"kl_weight": -1}, "kl_weight=-1"),
+        ({"p_self": 1.5}, "p_self=1.5"),
+        ({"dual_clip": 0.5}, "dual_clip=0.5 must be above 1, or 0"),
+        ({"row_reject": 1.0}, "row_reject=1.0"),
+        ({"importance_cap": 1.0}, "importance_cap=1.0"),
+        ({"loss": "reinforce", "epochs": 2}, "no ratio to the old policy"),
+        ({"credit": "turn", "forfeits": "pay"}, "pays a whole game"),
+        ({"games_per_step": 8, "group_size": 8}, "1 groups"),
+        ({"exploit": "random", "pool": "nash"}, "leave pool out"),
+        ({"exploit": "random", "games_per_step": 24, "group_size": 8}, "a multiple for each of the 2 roles"),
+        ({"snapshot_every": 0}, "empty pool"),
+        ({"pool": "minimax"}, "minimax"),
+        ({"game": "DealOrNoDeal-v0", "pool_sampler": "nash"}, "needs a zero-sum game"),
     ],
 )
 def test_refused(overrides, complaint):
@@ -50,3 +65,14 @@ def test_refused(overrides, complaint):
 def test_command_line_refuses_with_2(capsys, arguments, complaint):
     assert main(arguments) == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_options_of_the_environment_add_to_the_presets():
+    config = load_config(None, {"preset": "spiral", "env_options": {"show_rules": False}})
+    assert config.env_options == {"invalid_policy": "forfeit", "show_rules": False}
+
+
+def test_tensorboard_is_asked_for_by_name_where_it_is_missing(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="pip install tensorboard"):
+        load_config(None, {"tensorboard": "true"})

@@ -1,9 +1,15 @@
 import pytest
 import torch
 
+from agents.model_agent import ModelAgent
+from agents.models.fake import FakeModel
+from agents.models.model import Sampling
+from agents.play import Match, run_matches
 from training.config import load_config
+from training.credit import Credit
 from training.learner import Learner
 from training.loss import token_logprobs
+from training.rollout import Seating, trajectories
 from training.samples import Row, make_batch, micro_batches, reply_logits
 from training.tiny import make_model, make_tokenizer
 
@@ -75,7 +81,8 @@ def test_micro_batches_hold_every_row_once_within_the_budget():
 
 
 def gradient(tokenizer, rows, **settings):
-    config = load_config(None, {"kl_weight": 0.1, "entropy_weight": 0.01, "grad_clip": 1e9, "lr": 1e-12, **settings})
+    settings = {"kl_weight": 0.1, "entropy_weight": 0.01, "grad_clip": 1e9, "lr": 1e-12, "row_reject": 0.0, **settings}
+    config = load_config(None, settings)
     model = model_of(tokenizer)
     learner = Learner(model, config, total_steps=1)
     with torch.no_grad():
@@ -110,3 +117,63 @@ def test_deduplication_leaves_the_gradient_as_it_is(tokenizer):
     rows = many_rows()
     one_by_one = sum(gradient(tokenizer, [row]) for row in rows) / len(rows)
     assert torch.allclose(gradient(tokenizer, rows), one_by_one, atol=1e-6)
+
+
+class Recorder(FakeModel):
+    """Keeps what it was asked."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.asked = []
+
+    def submit(self, request):
+        self.asked.append(request.prompt_ids)
+        super().submit(request)
+
+
+def thinks_aloud(prompt):
+    return "<think>a bet [bet]?</think>" + ("[check]" if "[check]" in prompt.rsplit("Legal moves:", 1)[1] else "[fold]")
+
+
+def played_rows(model, max_tokens=64):
+    """Rows of eight games of three hands; the end token of the model's tokenizer is its padding token, too."""
+    assert model.tokenizer.pad_token_id == model.tokenizer.eos_token_id
+    config = load_config(
+        None, {"env_options": {"hands": 3}, "baseline": "none", "forfeits": "keep", "drop_zero_advantage": False}
+    )
+    agent = ModelAgent(model, sampling=Sampling(max_tokens=max_tokens))
+    matches = [
+        Match("KuhnPoker-v0", seed, {"player_0": agent, "player_1": agent}, config.env_options, tag=seed)
+        for seed in range(8)
+    ]
+    played = [
+        trajectory
+        for episode in run_matches(matches)
+        for trajectory in trajectories(episode, Seating((0, 0), frozenset(("player_0", "player_1"))))
+    ]
+    return Credit(config).rows(played).rows
+
+
+def test_rows_are_what_the_engine_was_asked_and_said_though_thinking_is_stripped():
+    """Later observations hold the move without the thinking; so a row is never rebuilt from the conversation."""
+    model = Recorder(thinks_aloud)
+    rows = played_rows(model)
+    assert sorted(row.prompt_ids for row in rows) == sorted(model.asked)
+    prompts = [model.tokenizer.decode(row.prompt_ids) for row in rows]
+    assert not any("<think>" in prompt for prompt in prompts)
+    assert any("check" in prompt.split("Legal moves:")[0] for prompt in prompts), "earlier moves are in later prompts"
+    for row, prompt in zip(rows, prompts, strict=True):
+        assert model.tokenizer.decode(row.reply_ids) == thinks_aloud(prompt) + model.tokenizer.eos_token
+
+
+def test_the_end_token_is_learnt_where_it_was_sampled_and_nowhere_else():
+    """Also where it is the padding token: masks come from lengths."""
+    eos = Recorder("x").tokenizer.eos_token_id
+    whole = played_rows(Recorder(thinks_aloud))
+    cut_off = played_rows(Recorder(thinks_aloud), max_tokens=9)
+    assert all(row.reply_ids[-1] == eos and row.reply_ids.count(eos) == 1 for row in whole)
+    assert cut_off
+    assert all(eos not in row.reply_ids and len(row.reply_ids) == 9 for row in cut_off)
+    batch = make_batch(whole + cut_off)
+    learnt = (batch.reply_ids_UR[batch.row_B] == eos) & batch.is_reply_BR
+    assert learnt.sum(-1).tolist() == [1] * len(whole) + [0] * len(cut_off)

@@ -13,13 +13,16 @@ import torch
 from agents.play import play
 from agents.specs import make_agent
 from lmgames import solve
+from lmgames.records import GameRecord, replay
 from lmgames.registry import make_game
-from training.advantages import BASELINES
+from training.advantages import variance_shares
 from training.checkpoint import load_latest, read_metrics
 from training.config import load_config
-from training.evaluate import AveragePolicy, own_reach, play_against
-from training.rollout import collect, matches, rows
-from training.train import new_run, train
+from training.credit import Credit
+from training.evaluate import AveragePolicy, evaluation_games, own_reach, play_against, transcripts
+from training.rollout import collect, matches
+from training.tensorboard import scalars
+from training.train import _learn, new_run, train
 
 SMALL = {
     "hidden_size": 32,
@@ -59,7 +62,7 @@ def test_deals_are_stratified_and_shared_by_a_group():
     scheduled = list(matches(config, 3, {}))
     by_group = {}
     for match in scheduled:
-        by_group.setdefault(match.tag, []).append(match)
+        by_group.setdefault(match.tag.group, []).append(match)
     assert [len(group) for group in by_group.values()] == [5] * 6
     deals = [json.dumps(group[0].instance) for group in by_group.values()]
     assert len(set(deals)) == 6, "six groups see the six deals of Kuhn Poker"
@@ -87,9 +90,19 @@ def test_every_seat_gives_a_trajectory_with_its_own_return(small_run):
                 assert sum(step.reward for step in trajectory.steps) == trajectory.outcome.return_
 
 
+def test_variance_shares_of_random_play():
+    """By hand: a deal is worth +-1 and 1/8 more to the first seat, and E[R^2] is 17/8; so roles make (1/8)^2, deals 1 of it."""
+    config = load_config("kuhn_tiny", {"games_per_step": 2400, "group_size": 20})
+    played = collect(config, 0, dict.fromkeys(("player_0", "player_1"), make_agent("random")))
+    (shares,) = variance_shares([trajectory.outcome for trajectory in played]).values()
+    assert shares["role"] == pytest.approx(1 / 136, abs=0.02)
+    assert shares["deal"] == pytest.approx(8 / 17, abs=0.05)
+
+
 def test_rows_are_the_sampled_tokens(small_run):
     played = collect(small_run.config, 0, dict.fromkeys(("player_0", "player_1"), small_run.agent))
-    made = rows(played, BASELINES["none"](), small_run.config)
+    made = Credit(small_run.config).rows(played).rows
+    assert len(made) > 20
     for row in made:
         (logprobs,) = small_run.agent.model.score([row.prompt_ids], [row.reply_ids])
         assert row.logprobs == pytest.approx(logprobs, abs=1e-4)
@@ -100,7 +113,7 @@ def test_a_forfeited_game_teaches_only_what_was_refused(small_run):
     played = collect(small_run.config, 0, dict.fromkeys(("player_0", "player_1"), small_run.agent))
     spoiled = [trajectory for trajectory in played if not trajectory.decided_by_rules]
     assert len(spoiled) > 40
-    made = rows(spoiled, BASELINES["seed_role_loo"](), small_run.config)
+    made = Credit(small_run.config).rows(spoiled).rows
     refused = sum(step.turn.status != "ok" for trajectory in spoiled for step in trajectory.steps)
     assert len(made) == refused
     assert {row.advantage for row in made} == {-small_run.config.invalid_penalty}
@@ -142,9 +155,27 @@ def same(one, other):
     return one == other
 
 
-@pytest.mark.parametrize("baseline", ["seed_role_loo", "role_ema"])
-def test_four_steps_are_two_and_two(tmp_path, baseline):
-    settings = {**SMALL, "baseline": baseline}
+EVERYTHING = {  # that remembers something, or draws
+    "warmup_steps": 40,
+    "forfeits": "keep",
+    "baseline": "auto",
+    "invalid_baseline": "role_ema",
+    "scale": "running",
+    "p_self": 0.5,
+    "snapshot_every": 1,
+    "pool": "nash",
+    "group_size": 2,
+    "pool_sampler": "pfsp_hard",
+    "epochs": 2,
+    "minibatches": 2,
+    "entropy_target": 50.0,
+    "kl_kind": "k3",
+}
+
+
+@pytest.mark.parametrize("changes", [{"baseline": "seed_role_loo"}, EVERYTHING], ids=["plain", "everything"])
+def test_four_steps_are_two_and_two(tmp_path, changes):
+    settings = {**SMALL, **changes}
     train(load_config("kuhn_tiny", settings), tmp_path / "whole", Quiet())
     config = load_config("kuhn_tiny", settings)
     with pytest.raises(StoppedError):
@@ -157,6 +188,15 @@ def test_four_steps_are_two_and_two(tmp_path, baseline):
         for run in ("whole", "cut")
     ]
     assert plain[0] == plain[1]
+    if changes is EVERYTHING:
+        state = load_latest(tmp_path / "cut")[1]
+        assert state["credit"]["outcome"]["promised"]
+        assert state["credit"]["invalid"]["cells"]
+        assert state["credit"]["scale"]["games"]
+        assert state["learner"]["entropy"]["weight"] > 0
+        assert len(state["pool"]["members"]) == 5
+        assert {entry[1] for entry in state["pool"]["payoffs"]["sums"]} > {"nash"}
+        assert plain[0][-1]["baseline"]["lmgames/KuhnPoker-v0"]["choice"] in ("none", "shrink", "seed_role_loo")
 
 
 class StoppedError(Exception):
@@ -221,7 +261,7 @@ def test_evaluation_plays_both_seats_on_fixed_deals():
 
 
 def test_metrics_of_a_run(tmp_path):
-    train(load_config("kuhn_tiny", SMALL), tmp_path, Quiet())
+    train(load_config("kuhn_tiny", {**SMALL, "forfeits": "keep"}), tmp_path, Quiet())
     lines = read_metrics(tmp_path / "metrics.jsonl")
     assert [line["step"] for line in lines] == [0, 1, 2, 3, 4]
     assert [("nash_conv" in line) for line in lines] == [True, False, True, False, True]
@@ -229,6 +269,105 @@ def test_metrics_of_a_run(tmp_path):
     assert set(lines[4]["against"]) == {"random", "honest", "nash"}
     assert set(lines[4]["against"]["nash"]) == {"first", "second"}
     assert {"loss", "kl", "entropy", "grad_norm", "invalid_rate", "variance_share", "seconds"} <= set(lines[1])
+    assert {"cells", "mismatch_k3", "mismatch_outside", "reply_tokens_by", "won"} <= set(lines[1])
+    kept = [GameRecord.from_json(line) for line in (tmp_path / "games" / "step_000004.jsonl").read_text().splitlines()]
+    assert len(kept) == 3 * 8
+    assert {spec for record in kept for spec in record.agents.values()} == {"random", "honest", "nash"}
+    names = dict(scalars(lines[4]))
+    assert names["against/nash/first/mean"] == lines[4]["against"]["nash"]["first"]["mean"]
+    assert names["cells/KuhnPoker-v0/first/self/games"] == lines[4]["cells"]["KuhnPoker-v0/first/self"]["games"]
+
+
+def test_a_pool_is_never_cut_down(tmp_path):
+    """Checkpoints are, to the last one; the snapshots that the pool holds stay, and the table knows them."""
+    settings = {**SMALL, "p_self": 0.5, "snapshot_every": 1, "save_every": 1, "keep": 1, "eval_every": 0, "play_every": 0}
+    settings["forfeits"] = "keep"
+    train(load_config("kuhn_tiny", settings), tmp_path, Quiet())
+    assert [folder.name for folder in (tmp_path / "steps").iterdir()] == ["step_000004"]
+    names = [f"step_{step:06d}" for step in (1, 2, 3, 4)]
+    assert sorted(folder.name for folder in (tmp_path / "pool").iterdir()) == names
+    saved = load_latest(tmp_path)[1]["pool"]
+    assert [member["name"] for member in saved["members"]] == names
+    assert {entry[1] for entry in saved["payoffs"]["sums"]} <= set(names)
+    last = read_metrics(tmp_path / "metrics.jsonl")[-1]
+    assert {cell.rsplit("/", 1)[1] for cell in last["cells"]} == {"self", "snapshot"}
+    assert sum(last["pool"]["weights"].values()) == pytest.approx(1)
+
+
+def test_sigterm_finishes_the_step_saves_and_exits_0(tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "training", "kuhn_tiny", "--run", str(run), "--steps", "100000", "--save_every=100000"]
+    command += [f"--{name}={value}" for name, value in SMALL.items() if name not in ("steps", "save_every")]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    try:
+        wait_for(lambda: len(read_metrics(run / "metrics.jsonl")) > 2, process)
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert "stopped and saved; go on with: python -m training kuhn_tiny" in said
+    step, state = load_latest(run)
+    assert step == read_metrics(run / "metrics.jsonl")[-1]["step"] == state["learner"]["step_number"] > 1
+
+
+def test_asked_to_end_in_the_warm_start_nothing_is_saved(tmp_path):
+    class Ends(Quiet):
+        def warm_up(self, step, total, loss):
+            if step == 2:
+                signal.raise_signal(signal.SIGTERM)
+
+    assert train(load_config("kuhn_tiny", SMALL), tmp_path, Ends()) == {}
+    assert load_latest(tmp_path) is None
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_steps_that_cannot_be_taken_are_skipped_and_end_the_run(tmp_path):
+    """No gradient is small enough here: the weights stay, three in a row end the run, and the rows are kept."""
+    settings = {**SMALL, "skip_grad_norm": 1e-12, "eval_every": 0, "play_every": 0}
+    with pytest.raises(FloatingPointError, match=r"3 steps in a row could not be taken.*skipped_rows\.jsonl"):
+        train(load_config("kuhn_tiny", settings), tmp_path, Quiet())
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert ["skipped" in line for line in lines] == [False, True, True]
+    assert "gradient norm" in lines[1]["skipped"]
+    state = load_latest(tmp_path)[1]
+    assert (state["skipped"], state["learner"]["step_number"]) == (2, 0)
+    kept = [json.loads(line) for line in (tmp_path / "skipped_rows.jsonl").read_text().splitlines()]
+    assert kept[0].keys() >= {"prompt_ids", "reply_ids", "advantage"}
+
+
+def test_a_step_without_rows_is_no_step(small_run):
+    before = {name: value.clone() for name, value in small_run.learner.model.state_dict().items()}
+    assert _learn(small_run, [], 1.0) == {"skipped": "no row teaches anything"}
+    assert same(before, small_run.learner.model.state_dict())
+    assert (small_run.learner.step_number, small_run.skipped) == (0, 0)
+
+
+def test_an_alarm_can_stop_a_run_which_can_be_gone_on_with(tmp_path):
+    """Without a warm start most replies are refused."""
+    settings = {**SMALL, "warmup_steps": 0, "stop_on_alarm": True, "eval_every": 0, "play_every": 0}
+    for step in (1, 2):
+        last = train(load_config("kuhn_tiny", settings), tmp_path, Quiet())
+        assert last["step"] == load_latest(tmp_path)[0] == step
+        assert "of the replies are refused" in last["alarms"]["refused"]
+    assert not (tmp_path / "model").exists()
+
+
+def test_transcripts_are_the_extremes_and_replay():
+    config = load_config("kuhn_tiny", {**SMALL, "play_games": 40})
+    episodes = evaluation_games(make_agent("honest"), make_agent("random"), config)
+    records = transcripts(episodes, 6)
+    assert len({record.id for record in records}) == 6
+    kept = [episode for episode in episodes if any(episode.record is record for record in records)]
+    own = [episode.returns[episode.match.tag] for episode in episodes]
+    assert {episode.returns[episode.match.tag] for episode in kept} >= {max(own), min(own)}
+    assert max(len(episode.steps) for episode in kept) == max(len(episode.steps) for episode in episodes)
+    for record in records:
+        replay(record)
+    assert transcripts(episodes, 0) == []
+    assert len(transcripts(episodes, 10_000)) == len(episodes)
 
 
 def test_another_configuration_is_refused(tmp_path):

@@ -1,0 +1,126 @@
+import pytest
+
+from agents.agent import Reply
+from agents.play import Step
+from lmgames.records import Turn
+from training.advantages import Outcome
+from training.alarms import ALARMS, Alarms
+from training.metrics import play_metrics, thinking
+from training.rollout import Trajectory
+
+HEALTHY = {
+    "reply_median": 100.0,
+    "empty_thinking": 0.1,
+    "won": {"first": 0.6, "second": 0.4},
+    "invalid_rate": 0.02,
+    "entropy": 0.4,
+    "mismatch_k3": 0.001,
+    "cells": {"a": {"games": 10, "zero_advantage": 0.1}, "b": {"games": 30, "zero_advantage": 0.5}},
+}
+
+
+@pytest.mark.parametrize(
+    "name, sick, just_well",
+    [
+        ("short_replies", {"reply_median": 19.0}, {"reply_median": 20.0}),
+        ("empty_thinking", {"empty_thinking": 0.51}, {"empty_thinking": 0.5}),
+        ("refused", {"invalid_rate": 0.31}, {"invalid_rate": 0.3}),
+        ("entropy", {"entropy": 0.049}, {"entropy": 0.05}),
+        ("mismatch", {"mismatch_k3": 0.051}, {"mismatch_k3": 0.05}),
+        (
+            "nothing_to_learn",
+            {"cells": {"a": {"games": 10, "zero_advantage": 0.3}, "b": {"games": 30, "zero_advantage": 0.98}}},  # 32.4 / 40
+            {"cells": {"a": {"games": 10, "zero_advantage": 0.3}, "b": {"games": 30, "zero_advantage": 0.96}}},  # 31.8 / 40
+        ),
+    ],
+)
+def test_each_alarm(name, sick, just_well):
+    alarms = Alarms()
+    assert alarms.check(HEALTHY) == {}
+    assert alarms.check({**HEALTHY, **just_well}) == {}
+    assert list(alarms.check({**HEALTHY, **sick})) == [name]
+    assert alarms.check(HEALTHY) == {}
+
+
+def test_one_side_has_to_win_for_twenty_steps_and_memory_comes_back():
+    one_sided = {**HEALTHY, "won": {"first": 0.96, "second": 0.04}}
+    alarms = Alarms()
+    for _ in range(10):
+        assert alarms.check(one_sided) == {}
+    alarms.check(HEALTHY)  # breaks the streak
+    for _ in range(10):
+        assert alarms.check(one_sided) == {}
+    again = Alarms()
+    again.load_state_dict(alarms.state_dict())
+    for _ in range(9):
+        assert again.check(one_sided) == {}
+    assert "first won more than 95%" in again.check(one_sided)["one_sided"]
+    assert again.check({**HEALTHY, "reply_median": 10.0}).keys() == {"short_replies"}, "the start is remembered, too"
+
+
+def test_models_that_never_think_are_no_alarm():
+    alarms = Alarms()
+    for _ in range(3):
+        assert alarms.check({**HEALTHY, "empty_thinking": 1.0}) == {}
+
+
+def test_a_step_without_an_update_is_judged_by_its_games():
+    line = {name: value for name, value in HEALTHY.items() if name not in ("entropy", "mismatch_k3", "cells")}
+    assert Alarms().check({**line, "invalid_rate": 0.9}).keys() == {"refused"}
+
+
+def test_every_alarm_is_tested():
+    assert set(ALARMS) == {
+        "short_replies", "empty_thinking", "one_sided", "refused", "entropy", "mismatch", "nothing_to_learn"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("[bet]", ""),
+        ("<think>I hold a king.</think>[bet]", "I hold a king."),
+        ("<think></think>[bet]", ""),
+        ("<think>\n</think>[bet]", ""),
+        ("king, so</think>[bet]", "king, so"),  # the prompt had opened it
+        ("<think>no end", "no end"),
+    ],
+)
+def test_thinking_of_a_reply(text, expected):
+    assert thinking(text) == expected
+
+
+def trajectory(role, return_, replies, opponent="self", episode=0):
+    steps = tuple(
+        Step(
+            None,
+            Reply(text, prompt, (1,) * tokens, (), "length" if tokens > 8 else "stop"),
+            Turn(role, "", status, "", move),
+            0,
+        )
+        for text, prompt, tokens, status, move in replies
+    )
+    return Trajectory(Outcome("lmgames/G-v0", role, opponent, 0, episode, return_), role, steps, True)
+
+
+def test_metrics_by_hand():
+    found = play_metrics(
+        [
+            trajectory("a", 1.0, [("<think>x</think>[p]", (1,), 4, "ok", "[p]"), ("[p]", (2,), 2, "ok", "[p]")]),
+            trajectory("b", -1.0, [("[p]", (1,), 2, "ok", "[q]"), ("no", (1,), 9, "refused", "")]),
+            trajectory("a", -1.0, [("[p]", (1,), 2, "ok", "[q]")], opponent="snapshot", episode=1),
+        ]
+    )
+    assert {name: found[name] for name in ("games", "replies", "reply_tokens", "reply_median")} == {
+        "games": 2, "replies": 5, "reply_tokens": 19 / 5, "reply_median": 2.0
+    }  # fmt: skip
+    assert (found["invalid_rate"], found["truncated_rate"], found["empty_thinking"]) == (1 / 5, 1 / 5, 4 / 5)
+    assert found["reply_tokens_by"] == {"won": 3.0, "lost": 13 / 3}
+    assert found["return"] == {"a": 0.0, "b": -1.0}
+    assert found["won"] == {"a": 1.0, "b": 0.0}, "games against others are not counted"
+    assert found["distinct_actions"] == 2, "one observation came up more than once: p, q, q"
+    assert found["action_entropy"] == pytest.approx(0.6365, abs=1e-4)  # of 1/3, 2/3
+
+
+def test_metrics_of_nothing():
+    assert play_metrics([])["replies"] == 0

@@ -1,0 +1,241 @@
+"""Optimiser steps: what ratios are taken to, what weights touch, and what never changes the gradient."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from training.config import load_config
+from training.learner import Learner
+from training.loss import token_logprobs
+from training.samples import Row, make_batch, reply_logits
+from training.tiny import make_model, make_tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return make_tokenizer(["a b c [bet] [check]"] * 3, vocab_size=300)
+
+
+def learner_of(tokenizer, **settings):
+    config = load_config(None, {"row_reject": 0.0, "lr": 1e-3, "lr_end": 1.0, "grad_clip": 1e9, **settings})
+    model = make_model(tokenizer, hidden_size=32, layers=2, heads=2, kv_heads=1, init_std=0.3)
+    return Learner(model, config, total_steps=100)
+
+
+def parameters(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def gradient(learner):
+    return torch.cat([parameter.grad.flatten() for parameter in learner.model.parameters()])
+
+
+def logprobs(learner, rows):
+    """Of each row's reply, by a plain forward pass."""
+    with torch.no_grad():
+        batch = make_batch(rows)
+        logp_BR = token_logprobs(reply_logits(learner.model, batch), batch.reply_ids_UR)[batch.row_B]
+    return [tuple(logp_BR[number, -len(row.reply_ids) :].tolist()) for number, row in enumerate(rows)]
+
+
+def sampled_rows(learner, count=24, shift=0.0):
+    """Rows of several lengths and both signs, sampled by weights whose log-probabilities differ by `shift`."""
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for number in range(count):
+        prompt = tuple(torch.randint(4, 200, (3 + number % 5,), generator=generator).tolist())
+        reply = tuple(torch.randint(4, 200, (1 + number % 3,), generator=generator).tolist())
+        rows.append(Row(prompt, reply, (0.0,) * len(reply), float(number % 5 - 2), weight=1.0 + number % 2))
+    rows += rows[:4]
+    scored = logprobs(learner, rows)
+    return [
+        replace(row, logprobs=tuple(value - shift for value in values)) for row, values in zip(rows, scored, strict=True)
+    ]
+
+
+def test_old_logprobs_are_those_of_before_any_update(tokenizer):
+    """Of all rows, whatever role they come from: a row of the last update is still compared with the first weights."""
+    learner = learner_of(tokenizer, epochs=2, minibatches=3, lr=1e-2)
+    rows = sampled_rows(learner, shift=0.4)
+    before = logprobs(learner, rows)
+    seen = []
+    update = learner.update
+    learner.update = lambda part, norm: (seen.append(list(part)), update(part, norm))[1]
+    learner.learn(rows)
+    assert len(seen) == 6
+    known = {(row.prompt_ids, row.reply_ids): values for row, values in zip(rows, before, strict=True)}
+    for part in seen:
+        for row in part:
+            assert row.old_logprobs == pytest.approx(known[row.prompt_ids, row.reply_ids], abs=1e-5)
+    for epoch in (seen[:3], seen[3:]):
+        found = sorted((row.prompt_ids, row.reply_ids) for part in epoch for row in part)
+        assert found == sorted((row.prompt_ids, row.reply_ids) for row in rows), "a pass takes every row once"
+    assert [len(part) for part in seen] == [10, 9, 9] * 2
+    assert [row.prompt_ids for row in seen[0]] != [row.prompt_ids for row in seen[3]], "passes are in different orders"
+
+
+def test_one_update_takes_its_ratio_to_the_sampler(tokenizer):
+    learner = learner_of(tokenizer)
+    stats = learner.learn(sampled_rows(learner, shift=0.1))
+    assert stats.ratio_max == pytest.approx(torch.tensor(0.1).exp().item(), abs=1e-4)
+    assert stats.importance_cut == 0
+
+
+def test_several_updates_take_theirs_to_the_first_weights(tokenizer):
+    """The first of them has ratio 1 whatever the sampler says; the sampler's say is the importance weight, here e^0.9, capped."""
+    learner = learner_of(tokenizer, epochs=2, lr=1e-9, importance="tis", importance_cap=2.0)
+    rows = sampled_rows(learner, shift=0.9)
+    stats = learner.learn(rows)
+    assert stats.ratio_max == pytest.approx(1.0, abs=1e-4)
+    assert stats.importance_cut == 1.0
+    assert stats.mismatch_outside == 1.0
+    assert stats.mismatch_k3 == pytest.approx(2.718281828**0.9 - 1 - 0.9, abs=1e-3)
+    capped = gradient(learner)
+    plain = learner_of(tokenizer, epochs=2, lr=1e-9, importance="none")
+    plain.learn(rows)
+    assert torch.allclose(capped, 2 * gradient(plain), atol=1e-6)
+    masked = learner_of(tokenizer, epochs=2, lr=1e-9, importance="mis")
+    masked.learn(rows)
+    assert gradient(masked).abs().max() == 0
+
+
+def test_weights_of_trust_never_touch_kl_and_entropy(tokenizer):
+    """Rows whose gain is masked altogether still pull towards the magnet, with all their weight."""
+    settings = {"epochs": 2, "lr": 1e-9, "kl_weight": 0.5, "entropy_weight": 0.1}
+    found = []
+    for importance, shift, reject in (("none", 0.0, 0.0), ("mis", 2.0, 0.0), ("none", 2.0, 2.0)):
+        learner = learner_of(tokenizer, importance=importance, row_reject=reject, **settings)
+        with torch.no_grad():
+            for parameter in learner.magnet.parameters():
+                parameter.mul_(0.9)
+        rows = [replace(row, advantage=0.0 if not shift else 5.0) for row in sampled_rows(learner, shift=shift)]
+        learner.learn(rows)
+        found.append(gradient(learner))
+    assert found[0].abs().max() > 1e-4
+    assert torch.allclose(found[0], found[1], atol=1e-6)
+    assert torch.allclose(found[0], found[2], atol=1e-6)
+
+
+def test_rejected_rows_are_counted(tokenizer):
+    learner = learner_of(tokenizer, row_reject=2.0)
+    rows = sampled_rows(learner)
+    rows = [replace(row, logprobs=tuple(value - 1 for value in row.logprobs)) for row in rows[:7]] + rows[7:]
+    assert learner.learn(rows).rejected == pytest.approx(7 / 28)
+
+
+SETTINGS = [
+    {"loss": "ppo", "dual_clip": 1.5},
+    {"loss": "gspo"},
+    {"loss": "cispo"},
+    {"loss": "reinforce"},
+    {"kl_kind": "full"},
+    {"kl_kind": "k1"},
+    {"kl_kind": "k2"},
+    {"kl_kind": "k3"},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_parts_and_shared_computation_leave_the_gradient_as_it_is(tokenizer, settings):
+    """One batch, uneven parts and rows one by one, with weights, clip, KL and entropy: the same sum to 1e-6."""
+
+    def total(rows_of_each, max_tokens):
+        learner = learner_of(
+            tokenizer, kl_weight=0.1, entropy_weight=0.01, lr=1e-12, micro_batch_tokens=max_tokens, **settings
+        )
+        with torch.no_grad():
+            for parameter in learner.magnet.parameters():
+                parameter.mul_(0.95)
+        rows = sampled_rows(learner, shift=0.15)
+        gradients = []
+        for part in rows_of_each(rows):
+            learner.update(part, norm_tokens=100.0)
+            gradients.append(gradient(learner))
+        return sum(gradients)
+
+    whole = total(lambda rows: [rows], 100_000)
+    assert whole.abs().max() > 1e-3
+    assert torch.allclose(whole, total(lambda rows: [rows], 23), atol=1e-6)
+    assert torch.allclose(whole, total(lambda rows: [rows[:5], rows[5:6], rows[6:]], 100_000), atol=1e-6)
+    assert torch.allclose(whole, total(lambda rows: [[row] for row in rows], 100_000), atol=1e-6)
+
+
+def test_a_row_of_weight_two_is_two_rows(tokenizer):
+    one, two = learner_of(tokenizer, kl_weight=0.1), learner_of(tokenizer, kl_weight=0.1)
+    row = replace(sampled_rows(one)[1], weight=1.0)
+    one.update([replace(row, weight=2.0)], norm_tokens=3.0)
+    two.update([row, row], norm_tokens=3.0)
+    assert torch.allclose(gradient(one), gradient(two), atol=1e-7)
+
+
+def test_no_magnet_is_kept_without_a_kl(tokenizer):
+    learner = learner_of(tokenizer, kl_weight=0.0)
+    assert learner.magnet is None
+    stats = learner.learn(sampled_rows(learner))
+    assert stats.kl == 0
+    again = learner_of(tokenizer, kl_weight=0.0)
+    again.load_state_dict(learner.state_dict())
+    assert torch.equal(parameters(again.model), parameters(learner.model))
+
+
+def test_the_magnet_is_refreshed_every_so_many_updates(tokenizer):
+    learner = learner_of(tokenizer, kl_weight=0.1, magnet_refresh=2)
+    start = parameters(learner.model)
+    rows = sampled_rows(learner)
+    learner.learn(rows)
+    assert torch.equal(parameters(learner.magnet), start)
+    learner.learn(rows)
+    assert torch.equal(parameters(learner.magnet), parameters(learner.model))
+
+
+def test_the_magnet_stays_at_the_start_with_rate_0(tokenizer):
+    learner = learner_of(tokenizer, kl_weight=0.1, magnet_rate=0.0, magnet_hold=0)
+    start = parameters(learner.model)
+    rows = sampled_rows(learner)
+    for _ in range(3):
+        learner.learn(rows)
+    assert torch.equal(parameters(learner.magnet), start)
+
+
+def test_entropy_weight_follows_the_measured_entropy(tokenizer):
+    learner = learner_of(tokenizer, entropy_target=50.0, entropy_gain=0.01)
+    rows = sampled_rows(learner)
+    assert [learner.learn(rows).entropy_weight for _ in range(3)] == pytest.approx([0.0, 0.01, 0.02])
+    assert learner_of(tokenizer, entropy_target=1e-3, entropy_weight=0.5).learn(rows).entropy_weight == 0.5
+
+
+@pytest.mark.parametrize("wrong", ["advantage", "norm"])
+def test_a_step_that_cannot_be_taken_leaves_the_weights(tokenizer, wrong):
+    learner = learner_of(tokenizer, skip_grad_norm=1e-9 if wrong == "norm" else 0.0)
+    rows = sampled_rows(learner)
+    if wrong == "advantage":
+        rows[3] = replace(rows[3], advantage=float("nan"))
+    before, ema = parameters(learner.model), parameters(learner.ema)
+    with pytest.raises(FloatingPointError, match="gradient norm"):
+        learner.learn(rows)
+    assert torch.equal(parameters(learner.model), before)
+    assert torch.equal(parameters(learner.ema), ema)
+    assert learner.step_number == 0
+
+
+def test_the_cache_is_off_so_that_packed_rows_cannot_mix(tokenizer):
+    """With a cache, transformers lets rows that stand one behind the other in a sequence see each other; without it they
+    are told apart by positions that start again. `reply_logits` says so itself, whatever the model's own setting."""
+    model = learner_of(tokenizer).model.eval()
+    model.config.use_cache = True
+    asked = []
+    model.register_forward_pre_hook(lambda _, __, kwargs: asked.append(kwargs["use_cache"]), with_kwargs=True)
+    reply_logits(model, make_batch([Row((5, 6), (7,))]))
+    assert asked == [False]
+    first, second = [5, 6, 7, 8], [40, 41, 42]
+    packed = {
+        "input_ids": torch.tensor([first + second]),
+        "position_ids": torch.tensor([[*range(len(first)), *range(len(second))]]),
+    }
+    with torch.no_grad():
+        alone = model(input_ids=torch.tensor([second]), use_cache=False).logits
+        apart = model(**packed, use_cache=False).logits[:, len(first) :]
+        mixed = model(**packed, use_cache=True).logits[:, len(first) :]
+    assert torch.allclose(alone, apart, atol=1e-5)
+    assert not torch.allclose(alone, mixed, atol=1e-2)
