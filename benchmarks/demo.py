@@ -18,9 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.specs import make_agent
-from benchmarks.leaderboard import nash_convs, rate_results, run_tournament, write_tables
-from benchmarks.report import as_rich
+from benchmarks.report import as_rich, write_tables
 from benchmarks.schedule import GameSpec
+from benchmarks.standings import standings
+from benchmarks.tournament import run_tournament
 from training.checkpoint import read_metrics
 from training.config import load_config
 from training.display import RichDisplay
@@ -55,12 +56,12 @@ def main(arguments: list[str] | None = None) -> int:
     agents = {"before": make_agent(f"hf:{known.run / 'start'}"), "after": make_agent(f"hf:{known.run / 'model'}")}
     agents |= {name: make_agent(name) for name in OPPONENTS}
     console.print(f"Rating it against {', '.join(OPPONENTS)}: {known.blocks} mirrored deals a pair.")
-    results = run_tournament(agents, [game], blocks=known.blocks, seed=known.seed, out=known.run)
-    lines = rate_results(results, list(agents), [game], nash_convs(agents, [game]))
-    write_tables(lines, known.run)
+    outcome = run_tournament(agents, [game], blocks=known.blocks, seed=known.seed, out=known.run)
+    found = standings(outcome.results, list(agents), {game.name: game}, policies=outcome.policies)
+    write_tables(found, known.run)
 
     console.print(_nash_conv_table(read_metrics(known.run / "metrics.jsonl")))
-    console.print(as_rich(lines, f"{len(results)} games, mirrored deals, both seats; rating 0 is random play"))
+    console.print(as_rich(found, f"{len(outcome.results)} games, mirrored deals, both seats; rating 0 is random play"))
     console.print(
         f"{(time.perf_counter() - began) / 60:.1f} minutes. Curve: {known.run / 'curves.png'}, table: {known.run / 'table.md'}, "
         f"model: hf:{known.run / 'model'}",

@@ -1,213 +1,480 @@
-"""Round robin between agents on mirrored deals, rated with intervals.
+"""A leaderboard whose numbers can be trusted: mirrored deals, intervals, every game open to re-execution.
 
-    python -m benchmarks.leaderboard --agents random honest nash mine=hf:runs/kuhn_tiny-seed0/model \\
+    python -m benchmarks.leaderboard run --agents random honest nash mine=hf:runs/demo/model \\
         --games KuhnPoker-v0 --blocks 500 --out results
 
-Every pair plays the same deals from both seats. Games go to OUT/games.jsonl as they end; running the command again goes on where
-it stopped. The table goes to the screen, OUT/table.csv and OUT/table.md.
+    plan            what would be played and what it would cost; writes the manifest
+    run             plays what OUT does not have yet, then rates and reports; the same command goes on after any interruption
+    rate            ratings.json from manifest and results alone
+    report          table.md, table.csv, table.tex and report.html from ratings.json
+    compare A B     paired test on the deals they share
+    verify          plays recorded games again and compares
+    merge           joins folders of several machines
+    doctor          asks each agent once in each game
+
+Exit codes: 0 done, 2 for a wrong name, option or file, 3 if a part is missing: failed games, a budget that is spent,
+or results that do not come out again.
 """
 
 import argparse
+import difflib
+import json
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from agents.agent import Agent
-from agents.elicit import policy_of_agent
+from agents.agent import Agent, Observation
 from agents.play import Match, run_matches
-from agents.specs import check_plays, make_agent
-from benchmarks.ratings import RESAMPLES, rate
-from benchmarks.report import Line, as_csv, as_markdown, as_rich, lines_of
-from benchmarks.results import Result, ResultsFile, blocks_of, key_of
-from benchmarks.schedule import GameSpec, Pairing, round_robin
-from lmgames import solve
+from benchmarks import manifest as manifests
+from benchmarks.compare import compare, describe
+from benchmarks.config import FILE as CONFIG_FILE
+from benchmarks.config import Config, as_toml, load_config
+from benchmarks.html import page
+from benchmarks.live import make_display
+from benchmarks.merge import merge
+from benchmarks.players import check_agent_plays, make_player
+from benchmarks.ratings import RESAMPLES
+from benchmarks.report import Rows, as_rich, main_table, notes, returns_table, write_tables
+from benchmarks.results import read_results
+from benchmarks.schedule import GameSpec, Standing, make_schedule, rotations
+from benchmarks.standings import rate_folder, read_standings, write_standings
+from benchmarks.tournament import Outcome, run_tournament
+from benchmarks.verify import verify
+from lmgames.aec import GameEnv
+from lmgames.parsing import IllegalMove, public_text
+from lmgames.registry import make, nearest
 
-ANCHOR = "random"  # the agent at 0 points, where it plays
+OK, BAD_USAGE, PARTIAL, INTERRUPTED = 0, 2, 3, 130
+CHARS_PER_TOKEN = 4  # of English, for estimates
+REPLY_TOKENS = 60  # of a reply, for estimates, where no limit is given
+WIDTH = 160  # columns, where there is no terminal to tell
 
 
-def run_tournament(
-    agents: Mapping[str, Agent],
-    games: Sequence[GameSpec],
-    *,
-    blocks: int,
-    seed: int,
-    out: Path,
-    concurrency: int = 256,
-    on_game: Any = lambda done, total: None,
-) -> list[Result]:
-    """Plays what is not in `out/games.jsonl` yet.
-
-    Args:
-        agents: by name.
-        games: each is played by every pair.
-        blocks: deals for each pair and game.
-        seed: of the tournament; fixes the deals and the draws of every player.
-        out: folder of the results.
-        on_game: called with (games done, games in all).
-
-    Returns:
-        The results of this tournament in the order of the schedule.
-
-    Raises:
-        ValueError: if an agent cannot play a game, or the results are damaged.
-        agents.play.MatchError: if an agent failed; what was played is kept.
-    """
-    for game in games:
-        for agent in agents.values():
-            check_plays(agent, game.rules().name)
-    fingerprints = {name: agent.fingerprint() for name, agent in agents.items()}
-    pairings = {key_of(pairing, fingerprints): pairing for pairing in round_robin(list(agents), games, blocks, seed)}
-    file = ResultsFile(out / "games.jsonl")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit code."""
+    parser = _parser()
+    known = parser.parse_args(arguments)
     try:
-        missing = {key: pairing for key, pairing in pairings.items() if key not in file.results}
-        done = len(pairings) - len(missing)
-        on_game(done, len(pairings))
-        for episode in run_matches(_matches(missing, agents), concurrency=concurrency):
-            assert episode.record is not None, "tournaments are played in lmgames' own environments"
-            pairing = missing[episode.match.tag]
-            file.append(
-                Result(episode.match.tag, pairing.game.name, pairing.pair, pairing.block, pairing.seats, episode.record)
+        code: int = known.do(known)
+    except (ValueError, OSError) as error:
+        print(f"leaderboard: {error}", file=sys.stderr)
+        return BAD_USAGE
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on.", file=sys.stderr)
+        return INTERRUPTED
+    return code
+
+
+# Subcommands.
+
+
+def do_plan(known: argparse.Namespace) -> int:
+    """Prints what would be played; writes manifest and settings."""
+    config, agents, games = _tournament(known)
+    manifest = _manifest(config, agents, games)
+    _check_same_tournament(known.out, manifest)
+    _print_plan(config, games)
+    if not known.dry_run:
+        _keep(known.out, config, manifest)
+        _say(f"{known.out / manifests.FILE}")
+    return OK
+
+
+def do_run(known: argparse.Namespace) -> int:
+    """Plays, rates, reports."""
+    config, agents, games = _tournament(known)
+    manifest = _manifest(config, agents, games)
+    _check_same_tournament(known.out, manifest)
+    if known.dry_run:
+        _print_plan(config, games)
+        return OK
+    _keep(known.out, config, manifest)
+    try:
+        with make_display(list(agents), games, known.quiet) as display:
+            outcome = run_tournament(
+                agents,
+                games,
+                blocks=config.blocks,
+                seed=config.seed,
+                out=known.out,
+                schedule=config.schedule,
+                references=config.references,
+                concurrency=config.concurrency,
+                part=config.parts,
+                budget=config.budget,
+                prices=config.price_of,
+                retry_errors=known.retry_errors,
+                policy_samples=config.policy_samples,
+                on_progress=display.update,
             )
-            done += 1
-            on_game(done, len(pairings))
     finally:
-        file.close()
-    return [file.results[key] for key in pairings]
+        for agent in agents.values():
+            agent.close()
+    if outcome.results:
+        try:
+            _rate_and_report(known.out, known.resamples, quiet=known.quiet)
+        except ValueError as error:
+            print(f"leaderboard: not rated: {error}", file=sys.stderr)
+    return _tell_missing(outcome, known.out)
 
 
-def _matches(pairings: Mapping[str, Pairing], agents: Mapping[str, Agent]) -> Iterator[Match]:
-    for key, pairing in pairings.items():
-        seats = {seat: agents[name] for seat, name in pairing.seats.items()}
-        yield Match(pairing.game.env_id, pairing.seed, seats, dict(pairing.game.options), tag=key)
+def _tell_missing(outcome: Outcome, out: Path) -> int:
+    for failure in dict.fromkeys(outcome.failures):
+        print(f"leaderboard: {failure}", file=sys.stderr)
+    if outcome.missing:
+        why = outcome.stopped or "games failed; --retry-errors plays them again"
+        print(
+            f"leaderboard: {outcome.missing} games of {outcome.missing + len(outcome.results)} are missing: {why}. "
+            f"What was played is kept in {out}; the same command goes on.",
+            file=sys.stderr,
+        )
+    return PARTIAL if outcome.missing or outcome.failures else OK
 
 
-def rate_results(
-    results: Sequence[Result],
-    names: Sequence[str],
-    games: Sequence[GameSpec],
-    nash_convs: Mapping[str, Mapping[str, float]],
-    resamples: int = RESAMPLES,
-) -> list[Line]:
-    """The table of some results. Wins count in zero-sum games; others are compared by returns alone.
+def do_rate(known: argparse.Namespace) -> int:
+    """ratings.json and cost.json."""
+    began = time.perf_counter()
+    found = rate_folder(known.out, known.resamples)
+    write_standings(known.out, found)
+    _say(as_rich(found, f"{found['games_played']} games, rated in {time.perf_counter() - began:.1f} s"))
+    return OK
 
-    Raises:
-        ValueError: if no block is complete.
-    """
-    scheduled = Counter((result.game, result.pair, result.block) for result in results)
-    rated = [game.name for game in games if game.rules().payoffs == "zero_sum"]
-    ratings = rate(
-        blocks_of(results, list(names), scheduled),
-        len(names),
-        rated_games=rated,
-        anchor=list(names).index(ANCHOR) if ANCHOR in names else None,
-        resamples=resamples,
+
+def do_report(known: argparse.Namespace) -> int:
+    """Tables and page."""
+    _report(known.out, known.title)
+    return OK
+
+
+def do_compare(known: argparse.Namespace) -> int:
+    """A paired test."""
+    manifest = manifests.read_manifest(known.out)
+    results = [result for result in read_results(known.out).values() if result.game in manifest["games"]]
+    zero_sum = [name for name, about in manifest["games"].items() if about["payoffs"] == "zero_sum"]
+    rows = describe(compare(results, known.a, known.b, zero_sum), known.a, known.b)
+    cells: Rows = (list(rows[0]), [list(row.values()) for row in rows])
+    _say(as_rich({}, f"{known.a} and {known.b} on the same deals against the same opponents", cells))
+    return OK
+
+
+def do_verify(known: argparse.Namespace) -> int:
+    """Plays recorded games again."""
+    found = verify(known.out, known.sample, known.seed)
+    for problem in found.problems:
+        print(f"leaderboard: {problem}", file=sys.stderr)
+    _say(f"{found.lines} games, each line as it was written; {found.replayed} played again; {len(found.problems)} problems.")
+    return PARTIAL if found.problems else OK
+
+
+def do_merge(known: argparse.Namespace) -> int:
+    """Joins folders."""
+    games, twice = merge(known.folders, known.out)
+    config = known.folders[0] / CONFIG_FILE
+    if config.exists():
+        (known.out / CONFIG_FILE).write_bytes(config.read_bytes())
+    _say(
+        f"{games} games from {len(known.folders)} folders in {known.out}; {twice} were played twice with different outcomes."
     )
-    return lines_of(names, ratings, _invalid(results), _games(results), nash_convs)
+    return OK
 
 
-def _invalid(results: Iterable[Result]) -> dict[str, tuple[int, int]]:
-    counts: dict[str, tuple[int, int]] = {}
-    for result in results:
-        for turn in result.record.turns:
-            name = result.seats[turn.seat]
-            refused, replies = counts.get(name, (0, 0))
-            counts[name] = (refused + (turn.status != "ok"), replies + 1)
-    return counts
+def do_doctor(known: argparse.Namespace) -> int:
+    """Asks each agent once in each game."""
+    config = _config(known)
+    games = config.game_specs()
+    rows, problems = [], 0
+    for name, spec in config.specs().items():
+        agent: Agent | None = None
+        try:
+            agent = make_player(name, spec)
+            for game in games:
+                check_agent_plays(name, agent, game.rules().name)
+                rows.append([name, game.name, *_examined(agent, game)])
+        except Exception as error:
+            problems += 1
+            rows.append([name, "", "failed", "", f"{type(error).__name__}: {error}"])
+        finally:
+            if agent is not None:
+                agent.close()
+    _say(as_rich({}, "One request to each agent in each game", (["agent", "game", "first reply", "seconds", "about"], rows)))
+    return PARTIAL if problems else OK
 
 
-def _games(results: Iterable[Result]) -> Counter[str]:
-    return Counter(name for result in results for name in set(result.seats.values()))
+def _examined(agent: Agent, game: GameSpec) -> list[str]:
+    env = make(game.env_id, **game.options).unwrapped
+    assert isinstance(env, GameEnv)
+    env.reset(seed=0)
+    observation: Observation = env.observation(env.agent_selection)
+    began = time.perf_counter()
+    (reply,) = agent.act([observation])
+    took = time.perf_counter() - began
+    if reply.finish_reason == "error":
+        raise reply.error or RuntimeError("the agent gave no reply")
+    try:
+        env.game.parse(observation.view, observation.seat, public_text(reply.text))
+        legal = "legal"
+    except IllegalMove as refusal:
+        legal = f"refused: {refusal.code}"
+    about = dict(agent.fingerprint())
+    tokenizer = getattr(getattr(agent, "model", None), "tokenizer", None)
+    if tokenizer is not None:
+        about["chat_template"] = bool(getattr(tokenizer, "chat_template", None))
+        about["max_context"] = getattr(tokenizer, "model_max_length", None)
+    if reply.usage:
+        about |= reply.usage
+    return [legal, f"{took:.2f}", json.dumps(about, default=repr)]
 
 
-def nash_convs(agents: Mapping[str, Agent], games: Sequence[GameSpec]) -> dict[str, dict[str, float]]:
-    """NashConv of every agent whose policy can be read off, in every game whose tree can be searched, by name and game."""
-    found: dict[str, dict[str, float]] = {}
+# What they share.
+
+
+def _tournament(known: argparse.Namespace) -> tuple[Config, dict[str, Agent], list[GameSpec]]:
+    config = _config(known)
+    games = config.game_specs()
+    config.parts  # noqa: B018  # refuses a wrong one now
+    make_schedule(config.schedule, list(config.agents), games, config.blocks, config.seed, config.references)
+    agents = {name: make_player(name, spec) for name, spec in config.specs().items()}
     for game in games:
-        rules = game.rules()
-        if not solve.has_small_tree(rules):
-            continue
         for name, agent in agents.items():
-            elicited = policy_of_agent(agent, game.env_id, **game.options)
-            if elicited is not None:
-                found.setdefault(name, {})[game.name] = solve.nash_conv(rules, elicited.policy)
-    return found
+            check_agent_plays(name, agent, game.rules().name)
+    return config, agents, games
 
 
-def parse_agents(specs: Sequence[str]) -> dict[str, Agent]:
-    """Agents by name from `spec` or `name=spec`.
+def _config(known: argparse.Namespace) -> Config:
+    if known.resume and known.config is None:
+        known.config = known.out / CONFIG_FILE
+    given = {key: value for key, value in vars(known).items() if key in Config.__dataclass_fields__ and value is not None}
+    if known.agents:
+        given["agents"] = agent_specs(known.agents)
+    if known.option:
+        given["options"] = dict(_option(text) for text in known.option)
+    if known.price:
+        given["prices"] = dict(_price(text) for text in known.price)
+    return load_config(known.config, given, known.pool)
+
+
+def _manifest(config: Config, agents: Mapping[str, Agent], games: Sequence[GameSpec]) -> dict[str, Any]:
+    return manifests.make_manifest(
+        agents,
+        games,
+        blocks=config.blocks,
+        seed=config.seed,
+        schedule=config.schedule,
+        references=config.references if config.schedule == "vs-reference" else (),
+        factors={
+            "anchor": config.anchor,
+            "ceiling": config.ceiling or None,
+            "max_tokens": config.max_tokens,
+            "prices": dict(config.prices),
+        },
+    )
+
+
+def _check_same_tournament(out: Path, manifest: Mapping[str, Any]) -> None:
+    if not (out / manifests.FILE).exists():
+        return
+    found = manifests.difference(manifests.read_manifest(out), manifest)
+    if found:
+        raise ValueError(f"{out} holds another tournament: {found} (first: there, second: asked for); give another --out")
+
+
+def _keep(out: Path, config: Config, manifest: Mapping[str, Any]) -> None:
+    manifests.write_manifest(out, manifest)
+    (out / CONFIG_FILE).write_text(as_toml(config), encoding="utf-8")
+
+
+def _rate_and_report(out: Path, resamples: int, quiet: bool) -> None:
+    write_standings(out, rate_folder(out, resamples))
+    _report(out, None, quiet)
+
+
+def _report(out: Path, title: str | None, quiet: bool = False) -> None:
+    found, manifest = read_standings(out), manifests.read_manifest(out)
+    write_tables(found, out)
+    results = [result for result in read_results(out).values() if result.game in found["games"]]
+    (out / "report.html").write_text(page(found, manifest, results, title or "Leaderboard"), encoding="utf-8")
+    if quiet:
+        return
+    _say(as_rich(found, f"{found['games_counted']} games on mirrored deals, every seat", main_table(found)))
+    _say(as_rich(found, "Mean returns with 95 % intervals", returns_table(found)))
+    for note in notes(found):
+        _say(note)
+    _say(", ".join(str(out / name) for name in ("report.html", "table.md", "table.csv", "table.tex")))
+
+
+def _print_plan(config: Config, games: Sequence[GameSpec]) -> None:
+    schedule = make_schedule(config.schedule, list(config.agents), games, config.blocks, config.seed, config.references)
+    first = schedule.round(0, Standing({}, {}, {}))
+    assert first is not None
+    counts = dict.fromkeys((game.name for game in games), 0)
+    for lineup in first[0]:
+        counts[lineup.game.name] += len(rotations(lineup.agents))
+    rows = []
+    total_games = total_tokens = 0.0
+    for game in games:
+        calls, chars = _probe(game)
+        tokens = counts[game.name] * calls * (chars / CHARS_PER_TOKEN + (config.max_tokens or REPLY_TOKENS))
+        rows.append([game.name, str(counts[game.name]), f"{calls:.1f}", f"{chars:.0f}", f"{tokens / 1e6:.2f}"])
+        total_games += counts[game.name]
+        total_tokens += tokens
+    header = ["game", "games", "replies a game", "characters a prompt", "million tokens, at most"]
+    what = "round 1" if not schedule.fixed else "in all"
+    _say(as_rich({}, f"{config.schedule}: {len(config.agents)} agents, {config.blocks} blocks; {what}", (header, rows)))
+    dearest = sum(max(price.values(), default=0.0) for price in config.prices.values())
+    usd = total_tokens / len(config.agents) * dearest / 1e6
+    _say(f"{total_games:.0f} games, about {total_tokens / 1e6:.1f} million tokens, about {usd:.2f} USD at the prices given.")
+
+
+def _probe(game: GameSpec) -> tuple[float, float]:
+    """(replies a game, characters a prompt), from a few games of random players."""
+    player = make_player("random", "random")
+    seats = dict.fromkeys(game.rules().seats, player)
+    episodes = list(run_matches(Match(game.env_id, seed, seats, dict(game.options)) for seed in range(4)))
+    steps = [step for episode in episodes for step in episode.steps]
+    chars = sum(len(step.observation.text) for step in steps) / max(1, len(steps))
+    return len(steps) / len(episodes), chars
+
+
+def agent_specs(texts: Sequence[str]) -> dict[str, str]:
+    """Specs by name from `spec` or `name=spec`.
 
     Raises:
-        ValueError: for an unknown spec or a name used twice.
+        ValueError: for a name used twice.
     """
-    agents: dict[str, Agent] = {}
-    for text in specs:
+    specs: dict[str, str] = {}
+    for text in texts:
         name, equals, spec = text.partition("=")
         if not equals or ":" in name:
             name, spec = text, text
-        if name in agents:
-            raise ValueError(f"two agents are called {name!r}; name them as name=spec")
-        agents[name] = make_agent(spec)
-    return agents
+        if name in specs:
+            raise ValueError(f"two agents are called {name!r}; give one of them as another_name={spec}")
+        specs[name] = spec
+    return specs
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; 2 for what the user can get wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.leaderboard",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--agents", nargs="+", required=True, metavar="[NAME=]SPEC")
-    parser.add_argument("--games", nargs="+", required=True, metavar="ID")
-    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of every game, e.g. hands=5")
-    parser.add_argument("--blocks", type=int, default=100, help="deals for each pair and game (default 100)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--concurrency", type=int, default=256, help="games at once (default 256)")
-    parser.add_argument("--out", type=Path, default=Path("results"))
-    known = parser.parse_args(arguments)
+def _option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip().isidentifier():
+        raise ValueError(f"--option {text!r} must be NAME=VALUE, e.g. show_rules=false")
     try:
-        return _main(known)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return name.strip(), json.loads({"True": "true", "False": "false", "None": "null"}.get(value, value))
+    except json.JSONDecodeError:
+        return name.strip(), value
 
 
-def _main(known: argparse.Namespace) -> int:
-    from agents.specs import parse_spec
-
-    _, _, options = parse_spec("options:" + ",".join(known.option))
-    games = [GameSpec(env_id, options) for env_id in known.games]
-    agents = parse_agents(known.agents)
-    console = Console()
-    columns = (TextColumn("games"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not sys.stdout.isatty()) as progress:
-        task = progress.add_task("games", total=None)
-        results = run_tournament(
-            agents,
-            games,
-            blocks=known.blocks,
-            seed=known.seed,
-            out=known.out,
-            concurrency=known.concurrency,
-            on_game=lambda done, total: progress.update(task, completed=done, total=total),
-        )
-    lines = rate_results(results, list(agents), games, nash_convs(agents, games))
-    write_tables(lines, known.out)
-    console.print(as_rich(lines, f"{len(results)} games, mirrored deals, both seats"))
-    console.print(f"{known.out / 'table.md'}, {known.out / 'table.csv'}", highlight=False)
-    return 0
+def _price(text: str) -> tuple[str, dict[str, float]]:
+    name, equals, value = text.rpartition("=")
+    prompt, slash, completion = value.partition("/")
+    try:
+        if not equals or not slash:
+            raise ValueError
+        return name, {"prompt": float(prompt), "completion": float(completion)}
+    except ValueError:
+        raise ValueError(f"--price {text!r} must be AGENT=PROMPT/COMPLETION, USD for a million tokens") from None
 
 
-def write_tables(lines: Sequence[Line], out: Path) -> None:
-    """OUT/table.csv and OUT/table.md."""
-    (out / "table.csv").write_text(as_csv(lines), encoding="utf-8")
-    (out / "table.md").write_text(as_markdown(lines), encoding="utf-8")
+def _say(what: Any) -> None:
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(what, highlight=False, markup=False)
+
+
+# The command line.
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses unknown words with the nearest known one."""
+
+    def error(self, message: str) -> NoReturn:
+        words = [word for word in message.replace("'", " ").split() if word.startswith("--")]
+        known = [option for action in self._actions for option in action.option_strings]
+        near = difflib.get_close_matches(words[-1], known, n=1) if words and "unrecognized" in message else []
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        self.exit(BAD_USAGE, f"{self.prog}: {message}{hint}\n")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        args = sys.argv[1:] if args is None else list(args)
+        commands = next(action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction))
+        assert isinstance(commands, Mapping)
+        if args and not args[0].startswith("-") and args[0] not in commands:
+            self.exit(BAD_USAGE, f"{self.prog}: no command {args[0]!r}{nearest(args[0], list(commands))}\n")
+        known, rest = self.parse_known_args(args, namespace)
+        if rest:
+            command = commands.get(args[0], self)
+            command.error(f"unrecognized arguments: {' '.join(rest)}")
+        return known
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m benchmarks.leaderboard", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, do: Any) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=(do.__doc__ or "").strip(), description=do.__doc__, allow_abbrev=False)
+        command.set_defaults(do=do)
+        if name != "doctor":
+            command.add_argument("--out", type=Path, default=Path("results"), help="folder of the results (results)")
+        return command
+
+    for name, do in (("plan", do_plan), ("run", do_run), ("doctor", do_doctor)):
+        _add_settings(add(name, do))
+    run, rated = commands.choices["run"], add("rate", do_rate)
+    run.add_argument("--quiet", action="store_true", help="show nothing while playing")
+    run.add_argument("--retry-errors", action="store_true", help="play games again that failed in an earlier run")
+    for command in (run, rated):
+        command.add_argument("--resamples", type=_count, default=RESAMPLES, help=f"of the deals ({RESAMPLES})")
+    for command in (run, commands.choices["plan"]):
+        command.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
+    add("report", do_report).add_argument("--title", default=None, help="of the page")
+    compared = add("compare", do_compare)
+    compared.add_argument("a", metavar="A")
+    compared.add_argument("b", metavar="B")
+    verified = add("verify", do_verify)
+    verified.add_argument("--sample", type=_count, default=None, help="games to play again (all)")
+    verified.add_argument("--seed", type=int, default=0, help="of the choice of the sample (0)")
+    add("merge", do_merge).add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    return parser
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    """Settings of a tournament; those not given come from --config, --pool, or `config.Config`."""
+    one = command.add_argument
+    one("--config", type=Path, metavar="FILE.toml", help="settings; what is given here wins")
+    one("--resume", action="store_true", help="take the settings kept in OUT")
+    one("--pool", metavar="NAME", help="a frozen pool of agents, e.g. ref-2026.1")
+    one("--agents", nargs="+", action="extend", metavar="[NAME=]SPEC", help="e.g. random nash mine=hf:runs/demo/model")
+    one("--games", nargs="+", metavar="ID", help="IDs, also with * and ? (all)")
+    one("--option", action="append", default=[], metavar="NAME=VALUE", help="of the games; may be repeated")
+    one("--blocks", type=int, help="deals for each line-up (100)")
+    one("--seed", type=int, help="of all luck (0)")
+    one("--schedule", metavar="KIND", help="round-robin, vs-reference, swiss or adaptive")
+    one("--references", nargs="+", metavar="NAME", help="agents that vs-reference measures against")
+    one("--anchor", metavar="NAME", help="agent at 0 points (random)")
+    one("--ceiling", metavar="NAME", help="agent whose rating is printed as the ceiling")
+    one("--on-invalid", metavar="POLICY", help="forfeit, retry_forfeit, retry_random or retry_noop")
+    one("--retries", type=int, help="after a refused reply")
+    one("--max-turns", type=int, help="replies of a game before it is cut off")
+    one("--max-tokens", type=int, help="of a reply")
+    one("--concurrency", type=int, help="games at once (256)")
+    one("--budget-games", type=int, help="of this run")
+    one("--budget-tokens", type=float, help="of the tournament")
+    one("--budget-usd", type=float, help="of the tournament")
+    one("--time-limit", type=float, metavar="SECONDS", help="of this run")
+    one("--price", action="append", default=[], metavar="AGENT=PROMPT/COMPLETION", help="USD for a million tokens")
+    one("--policy-samples", type=int, help="replies at each information set where an agent gives no probabilities (64)")
+    one("--part", metavar="K/N", help="play the k-th of n parts, for several machines")
+    if command.prog.endswith("doctor"):
+        command.set_defaults(out=Path("results"))
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -1,118 +1,405 @@
 import csv
 import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
 
 import pytest
 
-from agents.specs import make_agent
-from benchmarks.leaderboard import main, nash_convs, parse_agents, rate_results, run_tournament
-from benchmarks.results import ResultsFile
-from benchmarks.schedule import GameSpec, round_robin
-from lmgames.records import replay
+from agents.reference import players_of
+from benchmarks.config import as_toml, load_config
+from benchmarks.leaderboard import agent_specs, main
+from benchmarks.results import digest, read_results
+from benchmarks.standings import rate_folder
+from lmgames.records import GameRecord, Turn
+from lmgames.registry import GAMES, game_class
 
-KUHN = GameSpec("KuhnPoker-v0", {})
-
-
-def tournament(out, names=("random", "honest", "nash"), games=(KUHN,), blocks=30, **options):
-    agents = {name: make_agent(name) for name in names}
-    return agents, run_tournament(agents, list(games), blocks=blocks, seed=0, out=out, **options)
+KUHN = ["--games", "KuhnPoker-v0"]
+THREE = ["--agents", "random", "honest", "nash"]
 
 
-def test_every_block_is_one_deal_from_both_seats():
-    pairings = list(round_robin(["a", "b", "c"], [KUHN], blocks=5, seed=1))
-    assert len(pairings) == 3 * 5 * 2
-    for block in range(5):
-        members = [pairing for pairing in pairings if pairing.block == block]
-        assert len({pairing.seed for pairing in members}) == 1, "all pairs play the same deal"
-        for pair in (("a", "b"), ("a", "c"), ("b", "c")):
-            seated = [tuple(pairing.seats.values()) for pairing in members if pairing.pair == pair]
-            assert sorted(seated) == sorted([pair, pair[::-1]])
+def run(out, *arguments, agents=THREE, games=KUHN, blocks=8):
+    return main(
+        ["run", *agents, *games, "--blocks", str(blocks), "--out", str(out), "--quiet", "--resamples", "50", *arguments]
+    )
 
 
-def test_mirrored_deals_cancel_luck(tmp_path):
-    """Two equal deterministic players win what they lose on each deal."""
-    _, results = tournament(tmp_path, names=("bet_call", "first"), blocks=12)
-    agents = {"one": make_agent("bet_call"), "two": make_agent("bet_call")}
-    results = run_tournament(agents, [KUHN], blocks=12, seed=0, out=tmp_path / "mirror")
-    lines = rate_results(results, list(agents), [KUHN], {}, resamples=50)
-    assert [line.mean_return["KuhnPoker-v0"].value for line in lines] == [0.0, 0.0]
+def ratings(folder):
+    assert main(["rate", "--out", str(folder)]) == 0
+    return (folder / "ratings.json").read_bytes()
 
 
-def test_the_table_knows_the_order_and_the_exact_values(tmp_path):
-    agents, results = tournament(tmp_path, blocks=400)
-    lines = rate_results(results, list(agents), [KUHN], nash_convs(agents, [KUHN]), resamples=200)
-    by_name = {line.name: line for line in lines}
-    assert by_name["random"].nash_conv["KuhnPoker-v0"] == pytest.approx(11 / 12)
-    assert by_name["honest"].nash_conv["KuhnPoker-v0"] == pytest.approx(1 / 4)
-    assert by_name["nash"].nash_conv["KuhnPoker-v0"] == pytest.approx(0, abs=1e-12)
-    assert by_name["random"].rating.value == 0
-    assert by_name["nash"].mean_return["KuhnPoker-v0"].value > by_name["random"].mean_return["KuhnPoker-v0"].value
-    assert all(line.games == 1600 for line in lines)
-    assert all(line.invalid_rate == 0 for line in lines)
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("played")
+    assert run(folder) == 0
+    return folder
 
 
-def test_results_do_not_depend_on_concurrency(tmp_path):
-    _, one = tournament(tmp_path / "one", concurrency=1)
-    _, many = tournament(tmp_path / "many", concurrency=64)
-    assert {result.key: result.record.id for result in one} == {result.key: result.record.id for result in many}
+@pytest.fixture
+def copied(played, tmp_path):
+    return shutil.copytree(played, tmp_path / "copied")
 
 
-def test_a_stopped_tournament_goes_on(tmp_path):
-    _, whole = tournament(tmp_path / "whole")
-    _, _ = tournament(tmp_path / "cut")
-    path = tmp_path / "cut" / "games.jsonl"
-    lines = path.read_bytes().split(b"\n")
-    path.write_bytes(b"\n".join(lines[:40]) + b"\n" + lines[40][:100])  # forty whole lines and a torn one
-    played = []
-    _, again = tournament(tmp_path / "cut", on_game=lambda done, total: played.append(done))
-    assert played[0] == 40
-    assert sorted(result.record.id for result in again) == sorted(result.record.id for result in whole)
-    assert len(path.read_text().splitlines()) == len(whole)
+# What it leaves.
 
 
-def test_every_line_can_be_played_again(tmp_path):
-    _, results = tournament(tmp_path, blocks=5)
-    for result in results:
-        replay(result.record)
+def test_files(played):
+    assert {path.name for path in played.iterdir()} == {
+        *("manifest.json", "config.toml", "games.jsonl", "errors.jsonl", "policies.jsonl", "design.jsonl"),
+        *("ratings.json", "cost.json", "table.csv", "table.md", "table.tex", "report.html"),
+    }
+    manifest = json.loads((played / "manifest.json").read_text())
+    assert manifest["schema"] == 1
+    assert manifest["agents"]["nash"]["fingerprint"] == {"spec": "nash"}
+    assert len(manifest["games"]["KuhnPoker-v0"]["hash"]) == 32
+    assert {"versions", "hardware", "commit", "seed"} <= set(manifest)
+    rows = list(csv.DictReader((played / "table.csv").open()))
+    assert {row["agent"] for row in rows} == {"random", "honest", "nash"}
+    assert float(next(row["rating"] for row in rows if row["agent"] == "random")) == 0
+    markdown = (played / "table.md").read_text()
+    assert markdown.startswith("| agent |")
+    assert "variance of independent deals by that of mirrored ones" in markdown
+    latex = (played / "table.tex").read_text()
+    assert latex.count("\\toprule") == latex.count("\\bottomrule") == 2
+    assert "95 \\% interval" in latex
 
 
-def test_a_damaged_line_is_named(tmp_path):
-    tournament(tmp_path, blocks=3)
+def test_output(tmp_path, capsys):
+    assert main(["run", *THREE, *KUHN, "--blocks", "3", "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "18 of 18 games" in shown
+    assert "mirrored deals" in shown
+
+
+def test_plan_writes_the_manifest_and_plays_nothing(tmp_path, capsys):
+    assert main(["plan", *THREE, *KUHN, "--out", str(tmp_path / "a"), "--price", "nash=1/2"]) == 0
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {"manifest.json", "config.toml"}
+    assert "600 games" in capsys.readouterr().out
+    assert main(["plan", *THREE, *KUHN, "--out", str(tmp_path / "b"), "--dry-run"]) == 0
+    assert not (tmp_path / "b").exists()
+
+
+def test_doctor(capsys):
+    assert main(["doctor", "--agents", "random", "nash", "--games", "KuhnPoker-v0"]) == 0
+    assert capsys.readouterr().out.count("legal") == 2
+    assert main(["doctor", "--agents", "minimax", "--games", "KuhnPoker-v0"]) == 3
+    assert "no reference player" in capsys.readouterr().out
+
+
+def test_compare(played, capsys):
+    assert main(["compare", "nash", "random", "--out", str(played)]) == 0
+    shown = capsys.readouterr().out
+    assert "nash less random" in shown
+    assert "games still needed" in shown
+    assert main(["compare", "nash", "randm", "--out", str(played)]) == 2
+    assert "did you mean 'random'" in capsys.readouterr().err
+
+
+# One result whatever the way.
+
+
+def test_rating_does_not_depend_on_the_order_of_lines(copied):
+    before = ratings(copied)
+    for seed in range(3):
+        lines = (copied / "games.jsonl").read_text().splitlines()
+        random.Random(seed).shuffle(lines)
+        (copied / "games.jsonl").write_text("\n".join(lines) + "\n")
+        assert ratings(copied) == before
+
+
+def test_halves_merge_to_the_whole(played, tmp_path, capsys):
+    for part in ("1", "2"):
+        assert run(tmp_path / part, "--part", f"{part}/2") == 0
+    assert main(["merge", str(tmp_path / "1"), str(tmp_path / "2"), "--out", str(tmp_path / "both")]) == 0
+    assert "48 games from 2 folders" in capsys.readouterr().out
+    shutil.copytree(played, tmp_path / "whole")
+    assert ratings(tmp_path / "both") == ratings(tmp_path / "whole")
+    assert main(["verify", "--out", str(tmp_path / "both")]) == 0
+    assert run(tmp_path / "both") == 0, "and the tournament goes on from there"
+    assert main(["merge", str(tmp_path / "2"), str(tmp_path / "1"), "--out", str(tmp_path / "again")]) == 0
+    assert (tmp_path / "again" / "games.jsonl").read_bytes() == (tmp_path / "both" / "games.jsonl").read_bytes()
+
+
+def test_a_repeated_run_plays_nothing_and_more_blocks_only_those(copied):
+    before = (copied / "games.jsonl").read_bytes()
+    assert run(copied) == 0
+    assert (copied / "games.jsonl").read_bytes() == before
+    assert run(copied, blocks=9) == 0
+    after = (copied / "games.jsonl").read_bytes()
+    assert after.startswith(before)
+    assert len(after.splitlines()) == 54
+
+
+def test_settings_are_kept_and_taken_up_again(copied):
+    kept = tomllib.loads((copied / "config.toml").read_text())
+    assert kept["agents"] == {"random": "random", "honest": "honest", "nash": "nash"}
+    assert kept["blocks"] == 8
+    assert main(["run", "--resume", "--out", str(copied), "--quiet", "--resamples", "50"]) == 0
+    assert len(read_results(copied)) == 48
+
+
+def kill_at_random_moments(tmp_path, kills, seed, blocks):
+    """Starts the same run again and again and kills it without warning after a random part of a second of play."""
+    arguments = [*THREE, *KUHN, "--blocks", str(blocks), "--quiet", "--resamples", "20"]
+    command = [sys.executable, "-m", "benchmarks.leaderboard", "run", *arguments, "--out", str(tmp_path)]
     path = tmp_path / "games.jsonl"
+    draws = random.Random(seed)
+    killed = 0
+    while killed < kills:
+        before = path.stat().st_size if path.exists() else 0
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and (not path.exists() or path.stat().st_size == before):
+            time.sleep(0.002)  # until it plays
+        time.sleep(draws.random() * 0.15)
+        if process.poll() is not None:
+            break
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        killed += 1
+    return killed, command
+
+
+def test_killed_and_resumed(tmp_path):
+    killed, command = kill_at_random_moments(tmp_path / "cut", kills=1, seed=0, blocks=60)
+    assert killed == 1
+    assert subprocess.run(command, stdout=subprocess.DEVNULL, timeout=300).returncode == 0
+    assert run(tmp_path / "whole", blocks=60) == 0
+    assert ratings(tmp_path / "cut") == ratings(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_and_resumed(tmp_path):
+    killed, command = kill_at_random_moments(tmp_path / "cut", kills=20, seed=1, blocks=150)
+    assert killed >= 15, "it was done before"
+    assert subprocess.run(command, stdout=subprocess.DEVNULL, timeout=300).returncode == 0
+    assert run(tmp_path / "whole", blocks=150) == 0
+    assert ratings(tmp_path / "cut") == ratings(tmp_path / "whole")
+
+
+# Anyone may play it again.
+
+
+def test_verify(played, capsys):
+    assert main(["verify", "--out", str(played)]) == 0
+    assert "48 played again; 0 problems" in capsys.readouterr().out
+    assert main(["verify", "--out", str(played), "--sample", "5"]) == 0
+    assert "5 played again; 0 problems" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", [3, 60, 200, -3])
+def test_a_changed_byte_is_refused(copied, capsys, place):
+    path = copied / "games.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    line = bytearray(lines[10])
+    line[place] ^= 1
+    lines[10] = bytes(line)
+    path.write_bytes(b"\n".join(lines))
+    assert main(["verify", "--out", str(copied)]) == 2
+    assert "games.jsonl:11 is damaged" in capsys.readouterr().err
+    assert main(["rate", "--out", str(copied)]) == 2
+
+
+def forge(path, change):
+    """Changes a game's line and hashes it anew, as someone would who knows the format."""
     lines = path.read_text().splitlines()
-    data = json.loads(lines[4])
-    data["record"]["returns"]["player_0"] += 1
-    lines[4] = json.dumps(data)
+    body = json.loads(lines[0])
+    del body["sha256"]
+    change(body)
+    text = json.dumps(body, separators=(",", ":"))
+    lines[0] = f'{{"sha256":"{digest(text)}",{text[1:]}'
     path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(ValueError, match=r"games\.jsonl:5 is damaged: .*changed after it was written"):
-        ResultsFile(path)
 
 
-def test_command_line(tmp_path, capsys):
-    arguments = ["--agents", "random", "x=first", "--games", "KuhnPoker-v0", "TicTacToe-v0", "--blocks", "5"]
-    assert main([*arguments, "--out", str(tmp_path)]) == 0
-    rows = list(csv.reader((tmp_path / "table.csv").open()))
-    assert rows[0][0] == "agent"
-    assert {row[0] for row in rows[1:]} == {"random", "x"}
-    assert (tmp_path / "table.md").read_text().startswith("| agent |")
-    assert "mirrored deals" in capsys.readouterr().out
+def rehash(record):
+    fields = {key: value for key, value in record.items() if key != "id"}
+    fields["turns"] = tuple(Turn(**turn) for turn in record["turns"])
+    made = GameRecord(**fields)
+    record.clear()
+    record.update(json.loads(made.to_json()))
+
+
+def more_pay(body):
+    first = next(iter(body["record"]["returns"]))
+    body["record"]["returns"][first] += 1
+    rehash(body["record"])
+
+
+def other_seats(body):
+    names = list(body["seats"].values())
+    body["seats"] = dict(zip(body["seats"], names[::-1], strict=True))
+
+
+def other_deal(body):
+    body["record"]["seed"] += 1
+    rehash(body["record"])
+
+
+@pytest.mark.parametrize(
+    "change, complaint",
+    [(more_pay, "returns"), (other_seats, "give the key"), (other_deal, "has seed")],
+)
+def test_a_forged_game_is_found(copied, capsys, change, complaint):
+    forge(copied / "games.jsonl", change)
+    assert main(["verify", "--out", str(copied)]) == 3
+    assert complaint in capsys.readouterr().err
+
+
+# What it refuses, with what words.
 
 
 @pytest.mark.parametrize(
     "arguments, complaint",
     [
-        (["--agents", "random", "nsah", "--games", "KuhnPoker-v0"], "did you mean 'nash'"),
+        (["--agents", "random", "nsah", *KUHN], "did you mean 'nash'"),
         (["--agents", "random", "nash", "--games", "KuhnPokr-v0"], "did you mean 'KuhnPoker-v0'"),
-        (["--agents", "random", "nash", "--games", "KuhnPoker-v0", "--option", "hand=3"], "did you mean 'hands'"),
-        (["--agents", "random", "minimax", "--games", "KuhnPoker-v0"], "no reference player 'minimax'"),
-        (["--agents", "random", "random", "--games", "KuhnPoker-v0"], "two agents are called 'random'"),
-        (["--agents", "random", "--games", "KuhnPoker-v0"], "two or more agents"),
-        (["--agents", "random", "nash", "--games", "KuhnPoker-v0", "--blocks", "0"], "blocks=0"),
+        (["--agents", "random", "nash", *KUHN, "--option", "hand=3"], "did you mean 'hands'"),
+        (["--agents", "random", "nash", *KUHN, "--option", "hands"], "NAME=VALUE"),
+        (["--agents", "random", "nash", *KUHN, "--option", "hands=0"], "hands=0"),
+        (["--agents", "random", "minimax", *KUHN], "no reference player 'minimax'"),
+        (["--agents", "random", "random", *KUHN], "two agents are called 'random'"),
+        (["--agents", "random", *KUHN], "two or more agents"),
+        ([*KUHN], "two or more agents"),
+        (["--agents", "random", "nash", *KUHN, "--blocks", "0"], "blocks=0"),
+        (["--agents", "random", "nash", *KUHN, "--schedule", "swis"], "did you mean 'swiss'"),
+        (["--agents", "random", "nash", *KUHN, "--anchor", "nahs"], "did you mean 'nash'"),
+        (["--agents", "random", "nash", *KUHN, "--pool", "ref-2026"], "did you mean 'ref-2026.1'"),
+        (["--agents", "random", "nash", *KUHN, "--part", "3/2"], "1 <= k <= n"),
+        (["--agents", "random", "nash", *KUHN, "--price", "nash=1"], "AGENT=PROMPT/COMPLETION"),
+        (["--agents", "random", "nash", *KUHN, "--on-invalid", "forfiet"], "invalid_policy='forfiet'"),
     ],
 )
-def test_command_line_refuses_with_2(tmp_path, capsys, arguments, complaint):
-    assert main([*arguments, "--out", str(tmp_path)]) == 2
+def test_refused_with_2(tmp_path, capsys, arguments, complaint):
+    assert main(["run", *arguments, "--out", str(tmp_path / "new")]) == 2
+    assert complaint in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, complaint",
+    [(["rnu"], "did you mean 'run'"), (["run", "--agent", "random"], "did you mean '--agents'"), ([], "COMMAND")],
+)
+def test_unknown_words(capsys, arguments, complaint):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
     assert complaint in capsys.readouterr().err
 
 
+def test_another_tournament_in_the_same_folder(copied, capsys):
+    assert run(copied, "--seed", "5") == 2
+    assert "holds another tournament: seed: 0 and 5" in capsys.readouterr().err
+    assert run(copied, agents=["--agents", "random", "honest", "nash=bet_call"]) == 2
+    assert "agents.nash" in capsys.readouterr().err
+    assert run(copied, "--option", "hands=2") == 2
+    assert "games.KuhnPoker-v0" in capsys.readouterr().err
+
+
+def test_manifests_that_differ_do_not_merge(played, tmp_path, capsys):
+    assert run(tmp_path / "other", "--seed", "5", blocks=1) == 0
+    assert main(["merge", str(played), str(tmp_path / "other"), "--out", str(tmp_path / "out")]) == 2
+    assert "not of one tournament: seed: 0 and 5" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(["merge", str(played), str(played), "--out", str(played)]) == 2
+    assert "has results already" in capsys.readouterr().err
+
+
+def test_wrong_version(copied, capsys):
+    path = copied / "manifest.json"
+    path.write_text(path.read_text().replace('"schema": 1', '"schema": 7'))
+    assert main(["rate", "--out", str(copied)]) == 2
+    assert "schema 7; this version reads schema 1" in capsys.readouterr().err
+
+
+def test_zero_games(copied, tmp_path, capsys):
+    (copied / "games.jsonl").write_text("")
+    assert main(["rate", "--out", str(copied)]) == 2
+    assert "has no game" in capsys.readouterr().err
+    assert main(["rate", "--out", str(tmp_path / "nowhere")]) == 2
+    assert "has no manifest.json" in capsys.readouterr().err
+    assert main(["report", "--out", str(tmp_path)]) == 2
+    assert "has no ratings.json" in capsys.readouterr().err
+
+
+def test_a_spent_budget_is_partial(tmp_path, capsys):
+    assert run(tmp_path, "--budget-games", "10") == 3
+    assert "38 games of 48 are missing: the budget of 10 games is spent" in capsys.readouterr().err
+    assert run(tmp_path) == 0
+    assert len(read_results(tmp_path)) == 48
+
+
+# Settings.
+
+
+def test_command_line_wins_over_the_file(tmp_path):
+    path = tmp_path / "t.toml"
+    path.write_text(
+        'blocks = 7\nseed = 3\ngames = ["Kuhn*"]\n[agents]\nrandom = "random"\nmixed = { KuhnPoker = "nash", default = "random" }\n'
+        '[options]\nshow_rules = false\n[game_options."KuhnPoker-v0"]\nhands = 3\n'
+    )
+    config = load_config(path, {"blocks": 9, "agents": {"more": "honest"}})
+    assert (config.blocks, config.seed) == (9, 3)
+    assert list(config.agents) == ["random", "mixed", "more"]
+    (game,) = config.game_specs()
+    assert dict(game.options) == {"hands": 3, "show_rules": False}
+    (tmp_path / "again.toml").write_text(as_toml(config))
+    assert load_config(tmp_path / "again.toml", {}) == config
+
+
+@pytest.mark.parametrize(
+    "text, complaint",
+    [
+        ("block = 3", "did you mean 'blocks'"),
+        ("blocks = '3'", "blocks='3' must be an integer"),
+        ("blocks = true", "must be an integer"),
+        ("blocks = ", "t.toml"),
+        ("games = 'KuhnPoker-v0'", "games is a list"),
+        ("ceiling = 'x'", "ceiling: no agent 'x'"),
+        ("[prices]\nnash = {prompt = 1}", "prices: no agent 'nash'"),
+        ("[agents]\na = 'nash'\n[prices]\na = {promt = 1}", "did you mean 'prompt'"),
+    ],
+)
+def test_files_refused(tmp_path, text, complaint):
+    (tmp_path / "t.toml").write_text(text)
+    with pytest.raises(ValueError, match=complaint):
+        load_config(tmp_path / "t.toml", {})
+
+
 def test_names_of_agents():
-    assert list(parse_agents(["random", "mine=nash:alpha=0.1", "nash:alpha=0.2"])) == ["random", "mine", "nash:alpha=0.2"]
+    assert agent_specs(["random", "mine=nash:alpha=0.1", "nash:alpha=0.2"]) == {
+        "random": "random",
+        "mine": "nash:alpha=0.1",
+        "nash:alpha=0.2": "nash:alpha=0.2",
+    }
+
+
+def test_max_tokens_goes_to_models_that_say_nothing():
+    config = load_config(None, {"agents": {"a": "hf:x", "b": "hf:x,max_tokens=5", "c": "nash"}, "max_tokens": 64})
+    assert config.specs() == {"a": "hf:x,max_tokens=64", "b": "hf:x,max_tokens=5", "c": "nash"}
+
+
+@pytest.mark.slow
+def test_twenty_players_twenty_thousand_games(tmp_path):
+    """All games, on two cores in minutes; 1,000 resamples in under five seconds of one core."""
+    ladders = {game_class(game).name: list(players_of(game_class(game).name)) for game in GAMES}
+    lines = ["blocks = 8", "[agents]"]
+    for number in range(20):
+        players = ", ".join(f'{game} = "{names[number % len(names)]}"' for game, names in ladders.items())
+        lines.append(f"p{number} = {{ {players} }}")
+    (tmp_path / "twenty.toml").write_text("\n".join(lines))
+    arguments = ["--config", str(tmp_path / "twenty.toml"), "--quiet", "--resamples", "20"]
+    began = time.monotonic()
+    assert main(["run", *arguments, "--out", str(tmp_path / "out")]) == 0
+    played = time.monotonic() - began
+    assert len(read_results(tmp_path / "out")) > 19_000
+    assert played < 900
+    began = time.process_time()
+    found = rate_folder(tmp_path / "out", 1000)
+    assert time.process_time() - began < 5
+    assert len(found["boards"]["all"]["rows"]) == 20
+    print(f"played in {played:.0f} s, rated in {time.process_time() - began:.1f} s")

@@ -1,0 +1,78 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks.compare import compare
+from benchmarks.results import Result
+
+
+def game(deal, seats, returns, name="g"):
+    places = [f"player_{number}" for number in range(len(seats))]
+    record = {
+        "returns": dict(zip(places, returns, strict=True)),
+        "roles": dict.fromkeys(places, "player"),
+        "outcome": "rules",
+        "turns": [],
+        "facts": {},
+    }
+    lineup = tuple(sorted(seats))
+    return Result(f"{deal}{seats}{name}", name, lineup, deal, dict(zip(places, seats, strict=True)), {}, None, record)
+
+
+def block(deal, one, other, first, second, name="g"):
+    """`one` wins `first` in the first seat and `second` in the second."""
+    return [game(deal, (one, other), (first, -first), name), game(deal, (other, one), (-second, second), name)]
+
+
+def test_paired_by_deal_and_opponent():
+    """Both meet x on the same deals; what a deal gives to both cancels."""
+    luck = np.random.default_rng(0).normal(0, 5, 12)
+    edge = np.random.default_rng(1).normal(0.5, 0.2, 12)
+    results = []
+    for deal in range(12):
+        results += block(deal, "a", "x", luck[deal] + edge[deal], luck[deal] + edge[deal])
+        results += block(deal, "b", "x", luck[deal], luck[deal])
+    (found,) = compare(results, "a", "b", [])
+    assert found.unit == "return"
+    assert found.difference.value == pytest.approx(edge.mean())
+    error = edge.std(ddof=1) / math.sqrt(12)
+    assert found.difference.high - found.difference.value == pytest.approx(stats.t.ppf(0.975, 11) * error)
+    assert found.p_value == pytest.approx(2 * stats.t.sf(edge.mean() / error, 11))
+    assert (found.deals, found.games) == (12, 48)
+    assert found.needed == 0
+
+
+def test_against_each_other():
+    results = [each for deal in range(4) for each in block(deal, "a", "b", 1.0, (-1.0) ** deal)]
+    returns, points = compare(results, "a", "b", ["g"])
+    assert returns.difference.value == pytest.approx(1.0)  # a earns 1 or 0 on a deal, b the opposite
+    assert points.difference.value == pytest.approx(0.5)
+    assert (returns.deals, returns.games) == (4, 8)
+
+
+def test_games_still_needed():
+    """Differences of mean 0.5 and standard deviation 1 need (1.96 + 0.84)^2 / 0.25 = 31.4 deals, of which 10 are played."""
+    edges = np.random.default_rng(3).normal(size=10)
+    edges = (edges - edges.mean()) / edges.std(ddof=1) + 0.5
+    results = []
+    for deal, edge in enumerate(edges):
+        results += block(deal, "a", "x", edge, edge) + block(deal, "b", "x", 0.0, 0.0)
+    (found,) = compare(results, "a", "b", [])
+    assert found.needed == math.ceil((31.3954 - 10) * 4)
+
+
+def test_no_difference_seen():
+    results = [each for deal in range(3) for each in block(deal, "a", "b", 0.0, 0.0)]
+    (found,) = compare(results, "a", "b", [])
+    assert found.needed is None
+    assert found.p_value == 1.0
+
+
+def test_nothing_in_common():
+    results = block(0, "a", "x", 1.0, 1.0) + block(1, "b", "x", 1.0, 1.0)
+    with pytest.raises(ValueError, match="share no deal"):
+        compare(results, "a", "b", [])
+    with pytest.raises(ValueError, match="another agent"):
+        compare(results, "a", "a", [])
