@@ -48,6 +48,11 @@ class Config:
     warmup_lr: float = 3e-3
 
     # Rollout.
+    sampler: Literal["module", "copy"] = "module"
+    """What games are sampled with: the very module that is trained, or a copy of it in this process, see `training.sampler`."""
+    verify_every: int = 20
+    """Weights sent to a sampler of its own are proved to have arrived at the first two times and every so often; 0 for the first
+    two alone. A proof costs 8 replies of 32 tokens and one pass of the trainer over them."""
     games_per_step: int = 256
     group_size: int = 8
     """Games on one deal; games_per_step is a multiple of it."""
@@ -232,7 +237,9 @@ class Config:
         for name in ("lr", "warmup_lr", "clip_low", "clip_high", "grad_clip", "baseline_kappa"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be above 0")
-        not_negative = "advantage_clip kl_weight entropy_target entropy_gain skip_grad_norm rows_per_step magnet_refresh"
+        not_negative = (
+            "verify_every advantage_clip kl_weight entropy_target entropy_gain skip_grad_norm rows_per_step magnet_refresh"
+        )
         for name in (*not_negative.split(), "snapshot_every", "pool_last", "transcripts"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must not be below 0")

@@ -14,7 +14,7 @@ import torch
 from agents.elicit import Elicited, policy_of_agent
 from agents.model_agent import ModelAgent
 from agents.models.hf import HFModel, load
-from agents.models.model import Model, Sampling
+from agents.models.model import Model
 from agents.specs import make_agent
 from lmgames import solve
 from training.alarms import Alarms
@@ -26,6 +26,7 @@ from training.learner import Learner
 from training.metrics import play_metrics
 from training.opponents import OpponentPool
 from training.rollout import collect
+from training.sampler import Sampler, make_sampler
 from training.samples import Row
 from training.stop import Stop
 from training.tiny import make_model, make_tokenizer
@@ -46,7 +47,7 @@ class Run:
 
     config: Config
     folder: Path
-    agent: ModelAgent
+    sampler: Sampler
     learner: Learner
     credit: Credit
     average: AveragePolicy
@@ -56,9 +57,23 @@ class Run:
     """Steps in a row that could not be taken."""
 
     @property
+    def agent(self) -> ModelAgent:
+        """The policy in training, with the weights published last."""
+        return self.sampler.agent
+
+    @property
+    def last_model(self) -> Model:
+        """The weights in training as an engine."""
+        return HFModel(self.learner.model, self.agent.model.tokenizer, version=self.learner.step_number)
+
+    @property
     def ema_model(self) -> Model:
         """The average of the weights as an engine."""
         return HFModel(self.learner.ema, self.agent.model.tokenizer, version=self.learner.step_number)
+
+    def publish(self) -> None:
+        """Sends the weights in training to the sampler."""
+        self.sampler.publish(self.learner.model, self.learner.step_number)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -77,7 +92,6 @@ class Run:
         self.pool.load_state_dict(state["pool"])
         self.alarms.load_state_dict(state["alarms"])
         self.skipped = state["skipped"]
-        self.agent.model.version = self.learner.step_number
 
 
 class Log:
@@ -140,16 +154,15 @@ def train(config: Config, folder: Path, display: Display) -> dict[str, Any]:
 
 def new_run(config: Config, folder: Path) -> Run:
     model, tokenizer = _model_and_tokenizer(config)
-    hf_model = HFModel(model, tokenizer)
-    sampling = Sampling(temperature=config.temperature, max_tokens=config.max_reply_tokens)
+    sampler = make_sampler(config, model, tokenizer, folder)
     return Run(
         config=config,
         folder=folder,
-        agent=ModelAgent(hf_model, sampling=sampling),
+        sampler=sampler,
         learner=Learner(model, config, total_steps=config.steps * config.updates_per_step),
         credit=Credit(config),
         average=AveragePolicy(),
-        pool=OpponentPool(config, folder, sampling),
+        pool=OpponentPool(config, folder, sampler.agent.sampling),
     )
 
 
@@ -204,6 +217,7 @@ def _start(run: Run, display: Display, log: Log, stop: Stop) -> bool:
 def _steps(run: Run, first: int, log: Log, stop: Stop) -> dict[str, Any]:
     config = run.config
     line: dict[str, Any] = {"step": first}
+    run.publish()
     for step in range(first, config.steps):
         line = _one_step(run, step)
         log.write(line)
@@ -223,6 +237,8 @@ def _one_step(run: Run, step: int) -> dict[str, Any]:
     credited = run.credit.rows(played, step)
     line = {"step": step + 1, **_learn(run, credited.rows, credited.norm_tokens), **play_metrics(played), **credited.metrics}
     learnt = time.perf_counter()
+    run.publish()
+    published = time.perf_counter()
     line |= run.pool.metrics()
     if config.plays_pool and not config.exploit and config.snapshot_every and (step + 1) % config.snapshot_every == 0:
         run.pool.add_snapshot(step + 1, lambda folder: _save_weights(run, run.learner.model, folder))
@@ -236,7 +252,8 @@ def _one_step(run: Run, step: int) -> dict[str, Any]:
     line["seconds"] = {
         "rollout": rolled_out - began,
         "train": learnt - rolled_out,
-        "evaluate": time.perf_counter() - learnt,
+        "sync": published - learnt,
+        "evaluate": time.perf_counter() - published,
         "cpu": time.process_time(),
     }
     return line
@@ -261,8 +278,6 @@ def _learn(run: Run, rows: list[Row], norm_tokens: float) -> dict[str, Any]:
                 f"{run.skipped} steps in a row could not be taken, the last: {error}; rows: {dump}"
             ) from error
         return {"skipped": str(error)}
-    finally:
-        run.agent.model.version = run.learner.step_number
     run.skipped = 0
     return asdict(stats)
 
@@ -272,7 +287,7 @@ def _exact(run: Run) -> dict[str, Any]:
     game = exact_game(run.config)
     if game is None:
         return {}
-    last = _elicit(run, run.agent.model)
+    last = _elicit(run, run.last_model)
     ema = _elicit(run, run.ema_model)
     run.average.add(game, last.policy)
     return {

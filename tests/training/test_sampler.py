@@ -1,0 +1,134 @@
+"""The samplers: the trainer's weights arrive, which is proved, and a run does not depend on which one is used."""
+
+import pytest
+import torch
+
+from agents.models.sync import SyncError
+from training.checkpoint import read_metrics
+from training.config import load_config
+from training.rollout import collect
+from training.sampler import InPlace, InProcess, make_sampler
+from training.tiny import make_model, make_tokenizer
+from training.train import new_run, train
+from training.warmup import random_play
+
+SEATS = ("player_0", "player_1")
+SMALL = {
+    "hidden_size": 32,
+    "layers": 1,
+    "warmup_steps": 6,
+    "warmup_games": 30,
+    "games_per_step": 24,
+    "group_size": 4,
+    "steps": 3,
+    "eval_every": 3,
+    "save_every": 3,
+    "play_every": 0,
+}
+
+
+class Quiet:
+    """A display that only remembers."""
+
+    def __init__(self):
+        self.lines = []
+
+    def warm_up(self, step, total, loss):
+        pass
+
+    def step(self, line, total):
+        self.lines.append(line)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return make_tokenizer([turn.text for turn in random_play("KuhnPoker-v0", {}, 40, seed=0)], 320)
+
+
+def small_module(tokenizer, seed=0):
+    return make_model(tokenizer, hidden_size=32, layers=1, seed=seed)
+
+
+def change(module):
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+
+
+def sampler_of(kind, module, tokenizer, folder, **settings):
+    return make_sampler(load_config("kuhn_tiny", {"sampler": kind, **settings}), module, tokenizer, folder)
+
+
+@pytest.mark.parametrize("kind", ["module", "copy"])
+def test_published_weights_are_those_that_games_are_sampled_with(kind, tokenizer, tmp_path):
+    module = small_module(tokenizer)
+    sampler = sampler_of(kind, module, tokenizer, tmp_path)
+    config = sampler.config
+    for version in range(3):
+        change(module)
+        difference = sampler.publish(module, version)
+        assert difference is None or difference < 1e-4
+        steps = [step for one in collect(config, version, dict.fromkeys(SEATS, sampler.agent)) for step in one.steps]
+        assert {step.reply.policy_version for step in steps} == {version}
+        for step in steps[:10]:
+            (scored,) = sampler_of("module", module, tokenizer, tmp_path).agent.model.score(
+                [step.reply.prompt_ids], [step.reply.reply_ids]
+            )
+            assert step.reply.logprobs == pytest.approx(scored, abs=1e-4)
+
+
+def test_a_copy_keeps_the_weights_that_were_published_last(tokenizer, tmp_path):
+    module = small_module(tokenizer)
+    sampler = sampler_of("copy", module, tokenizer, tmp_path)
+    assert sampler.copies
+    sampler.publish(module, 1)
+    before = sampler.agent.model.score([[5, 6]], [[7, 8]])
+    change(module)
+    assert sampler.agent.model.score([[5, 6]], [[7, 8]]) == before
+    sampler.publish(module, 2)
+    assert sampler.agent.model.score([[5, 6]], [[7, 8]]) != before
+    assert sampler.agent.model.version == 2
+
+
+def test_weights_that_are_not_trained_are_shared_with_the_copy(tokenizer, tmp_path):
+    module = small_module(tokenizer)
+    module.model.embed_tokens.requires_grad_(False)
+    copied = sampler_of("copy", module, tokenizer, tmp_path).agent.model.model
+    assert copied.model.embed_tokens.weight is module.model.embed_tokens.weight
+    assert copied.model.norm.weight is not module.model.norm.weight
+
+
+class Forgetful(InProcess):
+    """Sends nothing from the second time on."""
+
+    def _load(self, module, version):
+        if self._published == 0:
+            super()._load(module, version)
+        self.agent.model.version = version
+
+
+@pytest.mark.parametrize("verify_every", [0, 3])
+def test_a_skipped_sync_stops_the_run(verify_every, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.train.make_sampler", lambda config, module, *_: Forgetful(config, module, tokenizer))
+    config = load_config("kuhn_tiny", {**SMALL, "sampler": "copy", "verify_every": verify_every, "warmup_lr": 3e-2})
+    with pytest.raises(SyncError, match="weights were not sent"):
+        train(config, tmp_path, Quiet())
+
+
+def test_proof_is_given_at_the_first_two_times_and_every_so_often(tokenizer, tmp_path):
+    module = small_module(tokenizer)
+    sampler = sampler_of("copy", module, tokenizer, tmp_path, verify_every=4)
+    proved = [sampler.publish(module, version) is not None for version in range(9)]
+    assert proved == [True, True, False, True, False, False, False, True, False]
+
+
+def test_a_run_is_the_same_whether_it_samples_from_the_module_or_a_copy(tmp_path):
+    """And with a proof each time: to the bit, but for seconds."""
+    runs = {"module": {}, "copy": {"verify_every": 1}}
+    lines = {}
+    for kind, settings in runs.items():
+        train(load_config("kuhn_tiny", {**SMALL, "sampler": kind, **settings}), tmp_path / kind, Quiet())
+        lines[kind] = [{**line, "seconds": None} for line in read_metrics(tmp_path / kind / "metrics.jsonl")]
+    assert lines["module"] == lines["copy"]
+    assert isinstance(new_run(load_config("kuhn_tiny", SMALL), tmp_path).sampler, InPlace)
