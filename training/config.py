@@ -42,8 +42,13 @@ class Config:
     # Warm start.
     warmup_steps: int = 160
     """0 for a model that plays legal moves already."""
+    warmup_player: str = "random"
+    """Whose replies are imitated: those of random legal play, which teach what a move is and not which is good, or those of a
+    player by its spec, e.g. "minimax"."""
+    warmup_noise: float = 0.5
+    """Share of random legal moves in the games of a named player; its own reply is taught at every position."""
     warmup_rows: int = 36
-    """Random legal replies a step, and as many recall items."""
+    """Replies to imitate a step, and as many recall items."""
     warmup_games: int = 400
     warmup_lr: float = 3e-3
 
@@ -224,7 +229,7 @@ class Config:
             raise ValueError(f"temperature={self.temperature}: the trainer's log-probabilities are those of temperature 1")
         self._check_ranges()
         self._check_combinations()
-        specs = [*self.opponents, *self.pool, *([self.exploit] if self.exploit else [])]
+        specs = [*self.opponents, *self.pool, *([self.exploit] if self.exploit else []), self.warmup_player]
         for spec in specs:
             check_plays(make_agent(spec), game_class(self.game).name)
         assert self.baseline in BASELINES
@@ -243,7 +248,7 @@ class Config:
         for name in (*not_negative.split(), "snapshot_every", "pool_last", "transcripts"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must not be below 0")
-        for name in ("p_self", "magnet_rate", "ema_baseline_decay", "turn_discount"):
+        for name in ("p_self", "magnet_rate", "ema_baseline_decay", "turn_discount", "warmup_noise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be from 0 to 1")
         for name, off in (("dual_clip", "no dual clip"), ("row_reject", "no rejection")):

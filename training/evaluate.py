@@ -2,18 +2,20 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.agent import Agent
+from agents.agent import Agent, Observation
 from agents.play import Episode, Match, run_matches
 from lmgames import solve
+from lmgames.aec import GameEnv
 from lmgames.chance import Chance
 from lmgames.game import Game
 from lmgames.records import GameRecord
-from lmgames.registry import make_game, split_options
+from lmgames.registry import make, make_game, split_options
 from lmgames.text import Said
 from training.config import Config
 
@@ -44,6 +46,73 @@ def evaluation_games(agent: Agent, opponent: Agent, config: Config) -> list[Epis
         for seat in seats
     ]
     return sorted(run_matches(matches, concurrency=config.concurrency), key=lambda episode: episode.index)
+
+
+def exact_outcomes(agent: Agent, opponent: Agent, config: Config) -> dict[str, dict[str, float]]:
+    """What `summary` estimates from games, exactly: every course of a game between an agent that answers each observation in one
+    way (temperature 0) and an opponent whose moves have known probabilities.
+
+    Returns:
+        By role of the agent: mean return, and the shares won, drawn and lost. {} if instances cannot be listed or the opponent's
+        probabilities are not known.
+    """
+    game = game_of(config)
+    instances = game.instances()
+    if instances is None:
+        return {}
+    env = make(config.game, **config.env_options).unwrapped
+    ends: dict[str, list[tuple[float, float]]] = {}  # (return, probability)
+    for seat in game.seats:
+        front = [_Course(instance, (), 1 / len(instances)) for instance in instances]
+        while front:
+            asked: list[tuple[_Course, Observation]] = []
+            others: list[tuple[_Course, Observation]] = []
+            for course in front:
+                course.replay(env)
+                if env.outcome:
+                    role = game.role_of(env.game_state, seat)
+                    ends.setdefault(role, []).append((env.returns[seat], course.probability))
+                else:
+                    (asked if env.agent_selection == seat else others).append((course, env.observation(env.agent_selection)))
+            front = []
+            if others:
+                masses = opponent.masses([observation for _, observation in others])
+                if masses is None:
+                    return {}
+                for (course, _), mix in zip(others, masses, strict=True):
+                    front += [course.then(reply, chance) for reply, chance in mix.items() if chance > 0]
+            if asked:
+                replies = agent.act([observation for _, observation in asked])
+                front += [course.then(reply.text, 1.0) for (course, _), reply in zip(asked, replies, strict=True)]
+    return {role: _exact_summary(np.array(of_role)) for role, of_role in sorted(ends.items())}
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """A game so far: what was dealt, the replies, and how likely the opponent and luck let it come to this."""
+
+    instance: Any
+    replies: tuple[str, ...]
+    probability: float
+
+    def then(self, reply: str, chance: float) -> "_Course":
+        return _Course(self.instance, (*self.replies, reply), self.probability * chance)
+
+    def replay(self, env: GameEnv) -> None:
+        env.reset(seed=0, options={"instance": self.instance})
+        for reply in self.replies:
+            env.step(reply)
+
+
+def _exact_summary(ends_EP: NDArray[np.float64]) -> dict[str, float]:
+    """Of ends and their (return, probability)."""
+    paid, probability = ends_EP.T / np.array([[1.0], [ends_EP[:, 1].sum()]])
+    return {
+        "mean": float((paid * probability).sum()),
+        "won": float(probability[paid > 0].sum()),
+        "drawn": float(probability[paid == 0].sum()),
+        "lost": float(probability[paid < 0].sum()),
+    }
 
 
 def summary(episodes: Sequence[Episode]) -> dict[str, dict[str, float]]:

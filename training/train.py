@@ -30,7 +30,7 @@ from training.sampler import Sampler, make_sampler
 from training.samples import Row
 from training.stop import Stop
 from training.tiny import make_model, make_tokenizer
-from training.warmup import random_play, warm_up
+from training.warmup import random_play, shown_turns, warm_up
 
 
 class Display(Protocol):
@@ -170,7 +170,7 @@ def _model_and_tokenizer(config: Config) -> tuple[Any, Any]:
     if config.model != "tiny":
         loaded = load(config.model, dtype="float32")
         return loaded.model, loaded.tokenizer
-    texts = [turn.text for turn in random_play(config.game, config.env_options, config.warmup_games, config.seed)]
+    texts = [turn.text for turn in shown_turns(config)]
     replies = [" ".join(turn.replies) for turn in random_play(config.game, config.env_options, 50, config.seed)]
     tokenizer = make_tokenizer(texts + replies, config.vocab_size)
     model = make_model(

@@ -1,9 +1,13 @@
-"""The warm start: supervised steps on transcripts of random legal play and on questions about what an observation says.
+"""The warm start: supervised steps on transcripts of random legal play, or of a named player's, and on questions about what an
+observation says.
 
 Random legal play teaches which replies are moves and nothing about which are good. It does not depend on what the observation
 says either, so a model that imitates it learns to look away; self-play from there ends at a card-blind policy (NashConv 2/3 in
 Kuhn Poker). The recall items cure it: the observation with one of its words, answered by the word that follows it there, e.g.
 "card" by "Q.". They are made from the texts alone, for any game, at the places where texts differ; no strategy is in them.
+
+A named player, such as minimax, is taught at positions of games in which it sits in every seat but some moves are random, so that
+it is known what it would do also where it would not have come to (as in DAgger: Ross et al. 2011).
 """
 
 import itertools
@@ -15,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from agents.specs import make_agent
 from lmgames.chance import Chance
 from lmgames.registry import make
 from training import loss as losses
@@ -27,7 +32,8 @@ PUNCTUATION = ".,:;!?>()[]"
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A position of random legal play: what the seat read, and every legal reply (or one sample where words are free)."""
+    """A position: what the seat read, and replies to imitate, each equally likely. In random play every legal one (or one sample
+    where words are free); of a named player one, as it would draw it."""
 
     text: str
     replies: tuple[str, ...]
@@ -44,6 +50,36 @@ def random_play(game: str, options: dict[str, object], games: int, seed: int) ->
             turns.append(Turn(env.observe(env.agent_selection)["text"], tuple(info["action_mask"])))
             env.step(Chance(seed).choice(info["action_mask"], "warm-up move", number, len(turns)))
     return turns
+
+
+def taught_play(game: str, options: dict[str, object], games: int, seed: int, player: str, noise: float) -> list[Turn]:
+    """The turns of `games` games of a player against itself, and what it replies at each.
+
+    Args:
+        player: spec of a reference player, or of any agent.
+        noise: probability that a random legal move is played in place of its own, which is taught all the same.
+    """
+    env = make(game, **options).unwrapped
+    teacher = make_agent(player, env.game.name)
+    turns: list[Turn] = []
+    for number in range(games):
+        env.reset(seed=Chance(seed).word("warm-up game", number) >> 2)
+        while not env.outcome:
+            seen = env.observation(env.agent_selection)
+            (reply,) = teacher.act([seen])
+            turns.append(Turn(seen.text, (reply.text,)))
+            stray = Chance(seed).uniform("warm-up noise", number, len(turns)) < noise
+            legal = env.infos[env.agent_selection]["action_mask"]
+            env.step(Chance(seed).choice(legal, "warm-up move", number, len(turns)) if stray else reply.text)
+    return turns
+
+
+def shown_turns(config: Config) -> list[Turn]:
+    """What the warm start of a run imitates."""
+    about = (config.game, config.env_options, config.warmup_games, config.seed)
+    if config.warmup_player == "random":
+        return random_play(*about)
+    return taught_play(*about, config.warmup_player, config.warmup_noise)
 
 
 def recall_items(texts: Sequence[str]) -> list[list[tuple[str, str]]]:
@@ -80,7 +116,7 @@ def warm_up(
     encode_reply: Callable[[str], tuple[int, ...]],
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> None:
-    """Supervised steps in place: half of each batch random legal replies, half recall items.
+    """Supervised steps in place: half of each batch replies to imitate, half recall items.
 
     Args:
         model: updated in place.
@@ -88,7 +124,7 @@ def warm_up(
         encode_reply: reply text -> ids, the end token included.
         on_step: called with (steps done, loss in nats a token).
     """
-    turns = random_play(config.game, config.env_options, config.warmup_games, config.seed)
+    turns = shown_turns(config)
     items = recall_items([turn.text for turn in turns])
     askable = [index for index, pairs in enumerate(items) if pairs]
     chance = Chance(config.seed).derive("warm-up")

@@ -45,6 +45,8 @@ def test_order_of_precedence(tmp_path):
         ({"exploit": "random", "games_per_step": 24, "group_size": 8}, "a multiple for each of the 2 roles"),
         ({"snapshot_every": 0}, "empty pool"),
         ({"pool": "minimax"}, "minimax"),
+        ({"warmup_player": "minimax"}, "KuhnPoker has no reference player 'minimax'"),
+        ({"warmup_noise": 2.0}, "warmup_noise=2.0"),
         ({"game": "DealOrNoDeal-v0", "pool_sampler": "nash"}, "needs a zero-sum game"),
     ],
 )

@@ -1,10 +1,15 @@
+import re
+
 import pytest
 
+from agents.elicit import policy_of_agent
+from lmgames import solve
+from lmgames.registry import make_game
 from training.config import load_config
 from training.samples import Row
 from training.tiny import make_model, make_tokenizer
 from training.train import new_run
-from training.warmup import RECALL, random_play, recall_items, warm_up
+from training.warmup import RECALL, random_play, recall_items, taught_play, warm_up
 
 OPTIONS = {"show_rules": False}
 
@@ -15,6 +20,37 @@ def test_random_play_is_legal_and_covers_the_game():
     assert len({turn.text for turn in turns}) == 12  # the information sets of Kuhn Poker
     assert turns == random_play("KuhnPoker-v0", OPTIONS, 200, seed=0)
     assert turns != random_play("KuhnPoker-v0", OPTIONS, 200, seed=1)
+
+
+def test_a_named_player_is_taught_wherever_random_moves_lead():
+    turns = taught_play("TicTacToe-v0", OPTIONS, 150, seed=0, player="minimax", noise=0.5)
+    assert turns == taught_play("TicTacToe-v0", OPTIONS, 150, seed=0, player="minimax", noise=0.5)
+    assert len({turn.text for turn in turns}) > 400, "random moves lead to many positions"
+    game = make_game("TicTacToe-v0")
+    solved, lost = solve.minimax(game), 0
+    for turn in turns:
+        moves = [int(move) for move in re.findall(r"> \[(\d)\]", turn.text)]
+        board = game.start({"symmetry": 0, "opening": moves})
+        assert turn.replies[0] in solved.optimal_moves(board)
+        lost += max(solved.move_values(board).values()) < 0
+    assert lost > 10, "also where minimax would not have come to"
+
+
+def test_without_noise_a_named_player_is_shown_as_it_plays():
+    turns = taught_play("KuhnPoker-v0", OPTIONS, 100, seed=0, player="honest", noise=0.0)
+    assert {turn.replies for turn in turns if "Your card: J" in turn.text} <= {("[check]",), ("[fold]",)}
+
+
+def test_the_warm_start_can_imitate_a_player(tmp_path):
+    config = load_config("kuhn_tiny", {"warmup_steps": 60, "warmup_player": "honest"})
+    run = new_run(config, tmp_path)
+    warm_up(run.learner.model, config, run.agent.chat.prompt_ids, run.agent.chat.reply_ids)
+    policy = policy_of_agent(run.agent, config.game, **config.env_options).policy
+    for (_, lines), mix in policy.items():
+        if "Your card: K" in str(lines):
+            assert mix.get("[bet]", 0) + mix.get("[call]", 0) > 0.8
+        if "Your card: J" in str(lines):
+            assert mix.get("[check]", 0) + mix.get("[fold]", 0) > 0.8
 
 
 def test_recall_asks_where_texts_differ():
@@ -70,8 +106,6 @@ def warmed(tmp_path_factory):
 
 
 def test_the_warm_start_plays_legally(warmed):
-    from agents.elicit import policy_of_agent
-
     run, _ = warmed
     elicited = policy_of_agent(run.agent, run.config.game, **run.config.env_options)
     assert elicited.illegal_mass < 0.05
