@@ -18,7 +18,7 @@ _spec = importlib.util.spec_from_file_location("option_sets", Path(__file__).wit
 _sets = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_sets)
 
-FUZZ = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+FUZZ = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 PIECES = [
     *"[]{}<>/\\:,-> \n\t0123456789\u2028\u202e",
     *("check", "bet", "vote", "propose", "offer", "accept", "guess", "book", "player_1", "<think>", "</think>", "\\boxed"),

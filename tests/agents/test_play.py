@@ -589,7 +589,7 @@ def test_it_runs_as_a_module_with_a_person_at_the_keyboard():
         "--games",
         "9",
     ]
-    result = subprocess.run(command, input="check\n1\n", capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, input="check\n1\n", capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     assert "Game over (rules): player_0" in result.stdout
     assert "You left the game." in result.stdout

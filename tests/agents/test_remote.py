@@ -85,7 +85,7 @@ def test_requests_are_sent_at_once(serve):
     together = threading.Barrier(8)
 
     def respond(*_):
-        together.wait(timeout=20)  # no answer before eight have asked
+        together.wait(timeout=120)  # no answer before eight have asked
         return chat("[bet]")
 
     assert [reply.text for reply in agent_of(serve(respond)).act([SEEN] * 8)] == ["[bet]"] * 8
@@ -100,7 +100,7 @@ def test_usage_tells_tokens_retries_and_seconds(serve):
     }
     (reply,) = agent_of(serve(in_turn((500, {}), chat("[bet]", usage=usage)))).act([SEEN])
     costs = dict(reply.usage)
-    assert 0 < costs.pop("seconds") < 20
+    assert costs.pop("seconds") > 0
     expected = {"prompt_tokens": 40, "cached_tokens": 32, "completion_tokens": 9, "reasoning_tokens": 5, "retries": 1}
     assert costs == expected
 
@@ -217,7 +217,7 @@ def test_a_server_that_hangs_is_given_up(serve):
     free = threading.Event()
 
     def respond(*_):
-        free.wait(20)
+        free.wait(120)
         return chat("[bet]")
 
     (reply,) = agent_of(serve(respond), timeout_s=0.1, retries=1).act([SEEN])
@@ -239,8 +239,10 @@ def test_requests_keep_to_the_rate_limit(serve):
         times.append(time.monotonic())
         return chat("[bet]")
 
-    agent_of(serve(respond), requests_per_minute=600).act([SEEN] * 5)  # one each 0.1 s
-    assert times[-1] - times[0] >= 0.35
+    agent = agent_of(serve(respond), requests_per_minute=600)  # one each 0.1 s
+    began = time.monotonic()
+    agent.act([SEEN] * 5)
+    assert [arrived - began >= 0.1 * number for number, arrived in enumerate(sorted(times))] == [True] * 5
 
 
 def test_failures_of_the_server_lose_no_game(serve):
@@ -275,7 +277,7 @@ def test_a_closed_agent_waits_no_longer(serve):
     began = time.monotonic()
     agent.close()
     assert agent.poll() == []
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30, "half of what the server asked for"
 
 
 @pytest.mark.parametrize(
@@ -352,7 +354,7 @@ def test_jobs_that_were_given_up_never_come_back():
     go = threading.Event()
 
     def do(job):
-        go.wait(20)
+        go.wait(120)
         return job * 2
 
     calls = Calls(do, 2)

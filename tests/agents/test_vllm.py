@@ -492,7 +492,7 @@ def server(folder, make_qwen3, tokenizer, tmp_path_factory):
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
     url = f"http://127.0.0.1:{port}"
     try:
-        give_up = time.monotonic() + 300
+        give_up = time.monotonic() + 900
         while True:
             assert process.poll() is None, (path / "log").read_text()[-3000:]
             assert time.monotonic() < give_up, "the server did not start: " + (path / "log").read_text()[-3000:]
@@ -504,7 +504,7 @@ def server(folder, make_qwen3, tokenizer, tmp_path_factory):
         yield f"{url}/v1", {"tiny": HFModel(make_qwen3(len(tokenizer)), tokenizer), "a": HFModel(merged, tokenizer)}
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(300)
 
 
 def test_a_server_plays_by_text(server):

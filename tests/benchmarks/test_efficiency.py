@@ -1,6 +1,8 @@
 """The measurement of rollout efficiency: both sides must do the same work."""
 
-import time
+from types import SimpleNamespace
+
+import pytest
 
 from agents.models.fake import FakeModel
 from agents.models.model import Request, Sampling
@@ -33,17 +35,27 @@ def test_the_queue_of_the_bare_engine_stays_as_long_as_there_are_requests():
 
 
 def test_a_slow_environment_shows(monkeypatch):
+    """By a clock that only the environment, 10 ms a turn, and the model, 1 ms a token, move on."""
+    now = [0.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+
     step = GameTable.step
 
     def slow_step(self, reply):
-        time.sleep(0.01)
+        sleep(0.01)
         step(self, reply)
 
     monkeypatch.setattr(GameTable, "step", slow_step)
-    one = efficiency.measure(FakeModel("[check]"), "KuhnPoker-v0", games=10, at_once=5, max_tokens=20)
-    assert one.self_play_s > 0.2  # at least two turns a game
-    assert one.env_share > 0.5
-    assert one.efficiency < 0.5
+    monkeypatch.setattr(efficiency, "time", SimpleNamespace(perf_counter=lambda: now[0], process_time=lambda: now[0]))
+    model = FakeModel("[check]", latency_s=0.001, clock=lambda: now[0], sleep=sleep)
+    one = efficiency.measure(model, "KuhnPoker-v0", games=10, at_once=5, max_tokens=20)
+    in_env_s = 0.01 * one.replies
+    assert one.self_play_s == pytest.approx(in_env_s + one.in_engine_s)
+    assert one.env_share == pytest.approx(in_env_s / one.self_play_s)
+    assert one.efficiency == pytest.approx(one.bare_s / one.self_play_s)
+    assert 0 < one.in_engine_s <= one.bare_s < one.self_play_s
 
 
 def test_it_prints_a_line_for_each_engine(capsys):

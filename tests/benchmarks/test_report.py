@@ -175,13 +175,13 @@ def test_a_browser_draws_it(tournament, tmp_path):
     flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"]
     where = (tmp_path / "report.html").as_uri()
     dom = subprocess.run(
-        [CHROMIUM, *flags, "--dump-dom", where], capture_output=True, text=True, timeout=120, check=True
+        [CHROMIUM, *flags, "--dump-dom", where], capture_output=True, text=True, timeout=600, check=True
     ).stdout
     assert "<title>Leaderboard</title>" in dom
     assert "<script" not in dom
     picture = tmp_path / "report.png"
     command = [CHROMIUM, *flags, "--hide-scrollbars", "--window-size=1060,1400", f"--screenshot={picture}", where]
-    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    subprocess.run(command, capture_output=True, timeout=600, check=True)
     colours = pixels(picture)
     assert colours[(255, 255, 255)] > 500_000
     assert colours[(0x1F, 0x6F, 0xB4)] > 300, "marks of the rating plot"

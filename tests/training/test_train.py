@@ -233,7 +233,7 @@ def test_kill_9_loses_at_most_a_step(tmp_path):
     assert state["learner"]["step_number"] == saved
 
 
-def wait_for(condition, process, seconds=120):
+def wait_for(condition, process, seconds=600):
     until = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, "the run ended by itself"
@@ -304,7 +304,7 @@ def test_sigterm_finishes_the_step_saves_and_exits_0(tmp_path):
     try:
         wait_for(lambda: len(read_metrics(run / "metrics.jsonl")) > 2, process)
         process.terminate()
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=600)
     finally:
         process.kill()
     assert process.returncode == 0
