@@ -44,7 +44,8 @@ def small(monkeypatch):
     monkeypatch.setitem(ARENAS, "taxed_kuhn", shrunk)
 
 
-def test_where_roles_are_paid_unlike_role_conditioning_takes_that_variance_away(small, tmp_path, capsys):
+@pytest.mark.usefixtures("small")
+def test_where_roles_are_paid_unlike_role_conditioning_takes_that_variance_away(tmp_path, capsys):
     assert main(["variance", "--games", "taxed_kuhn", "--seeds", "1", "--out", str(tmp_path)]) == 0
     found = {(line.measure, line.baseline): line for line in read_csv(tmp_path / "variance.csv")}
     of = {baseline: found["advantage variance", baseline].value for baseline in BASELINES}
@@ -58,7 +59,8 @@ def test_where_roles_are_paid_unlike_role_conditioning_takes_that_variance_away(
     assert "taxed Kuhn" in capsys.readouterr().out
 
 
-def test_strength_at_equal_games(small, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("small")
+def test_strength_at_equal_games(tmp_path, monkeypatch):
     monkeypatch.setattr(ablation, "BASELINES", ("none", "role_loo"))
     assert main(["strength", "--games", "taxed_kuhn", "--seeds", "2", "--out", str(tmp_path)]) == 0
     lines = read_csv(tmp_path / "strength.csv")
