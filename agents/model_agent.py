@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from agents.agent import Agent, Observation, Reply
@@ -54,19 +55,20 @@ class ModelAgent(Agent):
     def poll(self) -> list[tuple[Hashable, Reply]]:
         while self._asked and not self._arrived:
             try:
-                completions = self.model.poll()
+                delivered = _deliver(self.model)
             except Exception:
                 self._asked.clear()
                 raise
-            if not completions:
+            if not delivered:
                 lost = len(self._asked)
                 self._asked.clear()
                 raise RuntimeError(f"the model lost {lost} requests")
-            for completion in completions:
-                agent, key = cast(tuple[ModelAgent, Hashable], completion.key)  # this agent, or one that shares the model
-                agent._arrived.append((key, agent._reply(completion, agent._asked.pop(key))))
         arrived, self._arrived = self._arrived, []
         return arrived
+
+    def receive(self, key: Hashable, completion: Completion) -> None:
+        """Takes a completion that came out of the model's `poll`."""
+        self._arrived.append((key, self._reply(completion, self._asked.pop(key))))
 
     def masses(self, observations: Sequence[Observation], /) -> list[dict[str, float]] | None:
         """Of each legal move, the probability of its canonical text followed by the end token.
@@ -118,3 +120,33 @@ class ModelAgent(Agent):
             "max_tokens": sampling.max_tokens,
             "prompt": self.chat.fingerprint(),
         }
+
+
+def complete_beside(model: Model, requests: Sequence[Request]) -> list[Completion]:
+    """Completions of requests, in their order, while requests of agents to the same model go on beside them."""
+    box = _Box()
+    for number, request in enumerate(requests):
+        model.submit(replace(request, key=(box, number)))
+    while len(box.completions) < len(requests):
+        if not _deliver(model):
+            raise RuntimeError(f"the model lost {len(requests) - len(box.completions)} requests")
+    return [replace(box.completions[number], key=request.key) for number, request in enumerate(requests)]
+
+
+class _Box:
+    """Takes completions that belong to no game."""
+
+    def __init__(self) -> None:
+        self.completions: dict[Hashable, Completion] = {}
+
+    def receive(self, key: Hashable, completion: Completion) -> None:
+        self.completions[key] = completion
+
+
+def _deliver(model: Model) -> int:
+    """Hands completions to those that asked: agents that share the model. Returns how many."""
+    completions = model.poll()
+    for completion in completions:
+        receiver, key = cast(tuple[ModelAgent | _Box, Hashable], completion.key)
+        receiver.receive(key, completion)
+    return len(completions)

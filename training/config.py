@@ -53,11 +53,16 @@ class Config:
     warmup_lr: float = 3e-3
 
     # Rollout.
-    sampler: Literal["module", "copy"] = "module"
-    """What games are sampled with: the very module that is trained, or a copy of it in this process, see `training.sampler`."""
+    sampler: Literal["module", "copy", "vllm"] = "module"
+    """What games are sampled with, see `training.sampler`: the very module that is trained, a copy of it in this process, or
+    vLLM in this process."""
+    engine: dict[str, Any] = field(default_factory=dict)
+    """With `sampler = "vllm"`: arguments of `agents.models.vllm.load`, e.g. {"gpu_memory_utilization": 0.4}."""
     verify_every: int = 20
     """Weights sent to a sampler of its own are proved to have arrived at the first two times and every so often; 0 for the first
     two alone. A proof costs 8 replies of 32 tokens and one pass of the trainer over them."""
+    verify_tolerance: float = 0.0
+    """Largest difference of a token's log-probability in a proof, nats; 0 for 1e-3, and 0.05 where one side computes in 16 bits."""
     games_per_step: int = 256
     group_size: int = 8
     """Games on one deal; games_per_step is a multiple of it."""
@@ -242,10 +247,15 @@ class Config:
         for name in ("lr", "warmup_lr", "clip_low", "clip_high", "grad_clip", "baseline_kappa"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be above 0")
-        not_negative = (
-            "verify_every advantage_clip kl_weight entropy_target entropy_gain skip_grad_norm rows_per_step magnet_refresh"
-        )
-        for name in (*not_negative.split(), "snapshot_every", "pool_last", "transcripts"):
+        not_negative = "advantage_clip kl_weight entropy_target entropy_gain skip_grad_norm rows_per_step magnet_refresh"
+        for name in (
+            *not_negative.split(),
+            "snapshot_every",
+            "pool_last",
+            "transcripts",
+            "verify_every",
+            "verify_tolerance",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must not be below 0")
         for name in ("p_self", "magnet_rate", "ema_baseline_decay", "turn_discount", "warmup_noise"):
@@ -270,8 +280,15 @@ class Config:
         if self.exploit and self.pool:
             raise ValueError(f"exploit={self.exploit!r} plays every game against that target: leave pool out")
         check_pool(self)
+        self._check_sampler()
         if self.tensorboard and importlib.util.find_spec("tensorboard") is None:
             raise ValueError("tensorboard=true needs the package tensorboard: pip install tensorboard")
+
+    def _check_sampler(self) -> None:
+        if self.engine and self.sampler != "vllm":
+            raise ValueError(f"engine={self.engine} are arguments of vLLM's engine; they need sampler='vllm'")
+        if self.sampler == "vllm" and importlib.util.find_spec("vllm") is None:
+            raise ValueError("sampler='vllm' needs the package vllm: pip install 'lmgames[vllm]'")
 
     @property
     def share_of_self(self) -> float:

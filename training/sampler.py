@@ -2,7 +2,8 @@
 
     sampler = make_sampler(config, module, tokenizer, folder)      before the trainer shards or wraps the module
     sampler.publish(module, version)                               after every change of the weights
-    for episode in sampler.play(matches): ...                      `sampler.agent` sits in the learning seats
+    agent = ModelAgent(sampler.model, sampling=...)                sits in the learning seats
+    for episode in sampler.play(matches, concurrency=64): ...
 
 Weights are moved by `publish` and by nothing else. That they arrived is proved at the first two times, the first of which may
 move what the engine was started with, and at every `verify_every`-th (`agents.models.sync`).
@@ -11,17 +12,19 @@ move what the engine was started with, and at every `verify_every`-th (`agents.m
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from agents.model_agent import ModelAgent
+from agents.model_agent import complete_beside
 from agents.models import sync
-from agents.models.hf import HFModel
-from agents.models.model import Model, Sampling
+from agents.models.hf import HFModel, load
+from agents.models.model import Model
 from agents.play import Episode, Match, run_matches
+from training import weights
 from training.config import Config
 
 SIXTEEN_BITS = (torch.bfloat16, torch.float16)
@@ -30,22 +33,21 @@ SIXTEEN_BITS = (torch.bfloat16, torch.float16)
 class Sampler(ABC):
     """An engine that games are sampled with.
 
-    One thread may play while another trains: `publish` must not run while another thread is in `play` or in a method of the
-    agent, unless it is suspended at a `yield`. Requests may then be in progress if `in_flight`.
+    One thread may play while another trains, but `publish` must not run while another thread is in `play` (unless it is suspended
+    at a `yield`), in `poll` or in `submit`. Requests may then be in progress: they go on with the new weights, or, with adapters
+    in vLLM, with the old ones to their end. The version of a reply is that of the weights which it was begun with.
 
     Attributes:
-        agent: sits in the learning seats. The `policy_version` of its replies is that of the weights published last when the
-            reply was begun.
-        in_flight: whether weights can be published while requests are in progress; else play to the end first.
+        model: the engine with the weights published last, for agents in the learning seats.
         copies: whether the engine has weights of its own, so that games can be sampled while the trainer changes its.
     """
 
-    agent: ModelAgent
-    in_flight = True
+    model: Model
     copies = True
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, module: nn.Module):
         self.config = config
+        self._adapted = weights.is_adapted(module)
         self._published = 0
 
     def publish(self, module: nn.Module, version: int) -> float | None:
@@ -72,82 +74,107 @@ class Sampler(ABC):
         """Moves the weights."""
 
     def _verify(self, module: nn.Module, version: int) -> float | None:
-        if self.agent.model.waiting:
-            return None  # the probe wants the engine for itself
-        trainer = HFModel(module, self.agent.model.tokenizer, version=version)
-        return sync.verify(self.agent.model, trainer, tolerance=self._tolerance(module))
+        """Has the engine reply to a probe and the trainer score the replies."""
+        model = self.model
+        trainer = HFModel(module, model.tokenizer, version=version)
+        generate = partial(complete_beside, model)
+        return sync.verify(model, trainer, tolerance=self._tolerance(module), generate=generate)
 
     def _tolerance(self, module: nn.Module) -> float:
         """Nats: what rounding makes of one computation by two programs."""
+        if self.config.verify_tolerance:
+            return self.config.verify_tolerance
         in_16 = next(module.parameters()).dtype in SIXTEEN_BITS
-        of_engine = self.agent.model.fingerprint().get("dtype")
+        of_engine = self.model.fingerprint().get("dtype")
         return sync.TOLERANCE_16_BIT if in_16 or of_engine in ("bfloat16", "float16") else sync.TOLERANCE
 
-    def play(self, matches: Iterable[Match]) -> Iterator[Episode]:
-        """Plays matches, `concurrency` at a time, and gives each episode as it ends, as `run_matches`."""
-        return run_matches(matches, concurrency=self.config.concurrency)
+    def frozen(self, folder: Path) -> Model:
+        """Weights as they were saved to a folder, which stays: a whole model, or an adapter in a run that trains one, which is put
+        on the base that is here already."""
+        if self._adapted and (folder / "adapter_config.json").is_file():
+            return self._frozen_adapter(folder)
+        return load(str(folder), dtype="float32")
+
+    @abstractmethod
+    def _frozen_adapter(self, folder: Path) -> Model: ...
+
+    def play(self, matches: Iterable[Match], *, concurrency: int) -> Iterator[Episode]:
+        """Plays matches and gives each episode as it ends: `run_matches`, wherever the engine is."""
+        return run_matches(matches, concurrency=concurrency)
 
     def close(self) -> None:
         """Frees what the sampler holds."""
-        self.agent.close()
+        self.model.close()
 
 
-class InPlace(Sampler):
+class _HFSampler(Sampler):
+    """Sampling with transformers in this process.
+
+    Args:
+        sampled: the module to sample from.
+    """
+
+    model: HFModel
+
+    def __init__(self, config: Config, sampled: nn.Module, tokenizer: Any):
+        super().__init__(config, sampled)
+        self.model = HFModel(sampled, tokenizer)
+        self._frozen: HFModel | None = None  # with the adapters of the pool, on the base that the learner's stands on
+
+    def _frozen_adapter(self, folder: Path) -> Model:
+        if self._frozen is None:
+            self._frozen = HFModel(_copied(self.model.model), self.model.tokenizer)
+        if folder.name not in self._frozen.adapters:
+            self._frozen.load_adapter(folder.name, folder)
+        return self._frozen.with_adapter(folder.name)
+
+    def _settle(self, version: int) -> None:
+        """Forgets what was computed, also for a proof: what follows does not depend on whether one was due."""
+        self.model.version = version
+        if self._frozen is not None:
+            self._frozen.forget()
+
+
+class InPlace(_HFSampler):
     """The module that is trained, as it stands in memory: nothing is moved, and nothing can be played while it is trained."""
 
     copies = False
 
     def __init__(self, config: Config, module: nn.Module, tokenizer: Any):
-        super().__init__(config)
-        self.agent = _agent(config, HFModel(module, tokenizer))
+        super().__init__(config, module, tokenizer)
 
     def _load(self, module: nn.Module, version: int) -> None:
-        model = self.agent.model
-        assert isinstance(model, HFModel)
-        assert model.model is module, "the sampler was made with the module that is trained"
-        model.version = version  # forgets what was computed
+        assert self.model.model is module, "the sampler was made with the module that is trained"
+        self._settle(version)
 
     def _verify(self, module: nn.Module, version: int) -> None:
         """There is one set of weights."""
 
 
-class InProcess(Sampler):
+class InProcess(_HFSampler):
     """A copy of the module in this process. Weights that are not trained, as those under LoRA adapters, are shared with it."""
 
     def __init__(self, config: Config, module: nn.Module, tokenizer: Any):
-        super().__init__(config)
-        shared = {id(parameter): parameter for parameter in module.parameters() if not parameter.requires_grad}
-        self._module = copy.deepcopy(module, shared)  # with `requires_grad`, by which torch's matmul rounds differently
-        self.agent = _agent(config, HFModel(self._module, tokenizer))
+        super().__init__(config, _copied(module), tokenizer)
 
     def _load(self, module: nn.Module, version: int) -> None:
-        targets = dict(self._module.named_parameters())
+        targets = dict(self.model.model.named_parameters())
         with torch.no_grad():
-            for name, tensor in trained_weights(module):
+            for name, tensor in weights.trained(module):
                 targets[name].copy_(tensor)
-        self.agent.model.version = version
+        self._settle(version)
 
     def _verify(self, module: nn.Module, version: int) -> float | None:
         difference = super()._verify(module, version)
-        self.agent.model.version = version  # forgets the probe: what follows does not depend on whether one was due
+        self._settle(version)
         return difference
 
 
-def trained_weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """(name, whole tensor) of each parameter that is trained. All ranks of a sharded module call it."""
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            yield name, _whole(parameter)
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    """A tensor, gathered from all ranks where it is sharded."""
-    whole: Tensor = tensor.detach().full_tensor() if hasattr(tensor, "full_tensor") else tensor.detach()
-    return whole
-
-
-def _agent(config: Config, model: Model) -> ModelAgent:
-    return ModelAgent(model, sampling=Sampling(temperature=config.temperature, max_tokens=config.max_reply_tokens))
+def _copied(module: nn.Module) -> nn.Module:
+    """With the parameters that are not trained shared. The others keep `requires_grad`, by which torch's matmul rounds differently
+    even where no gradient is taken."""
+    shared = {id(parameter): parameter for parameter in module.parameters() if not parameter.requires_grad}
+    return copy.deepcopy(module, shared)
 
 
 def make_sampler(config: Config, module: nn.Module, tokenizer: Any, folder: Path) -> Sampler:
@@ -157,7 +184,12 @@ def make_sampler(config: Config, module: nn.Module, tokenizer: Any, folder: Path
         config: settings of the run.
         module: the weights at the start; not sharded yet.
         tokenizer: of the model.
-        folder: of the run; what an engine needs to read is written there.
+        folder: of the run; what an engine outside this process needs to read is written to its folder `sampler`.
     """
-    del folder  # that of engines outside this process
-    return {"module": InPlace, "copy": InProcess}[config.sampler](config, module, tokenizer)
+    if config.sampler == "module":
+        return InPlace(config, module, tokenizer)
+    if config.sampler == "copy":
+        return InProcess(config, module, tokenizer)
+    from training.vllm_sampler import VLLMEngine
+
+    return VLLMEngine(config, module, tokenizer, folder)

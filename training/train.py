@@ -14,7 +14,7 @@ import torch
 from agents.elicit import Elicited, policy_of_agent
 from agents.model_agent import ModelAgent
 from agents.models.hf import HFModel, load
-from agents.models.model import Model
+from agents.models.model import Model, Sampling
 from agents.specs import make_agent
 from lmgames import solve
 from training.alarms import Alarms
@@ -48,6 +48,8 @@ class Run:
     config: Config
     folder: Path
     sampler: Sampler
+    agent: ModelAgent
+    """The policy in training, with the weights published last."""
     learner: Learner
     credit: Credit
     average: AveragePolicy
@@ -55,11 +57,6 @@ class Run:
     alarms: Alarms = field(default_factory=Alarms)
     skipped: int = 0
     """Steps in a row that could not be taken."""
-
-    @property
-    def agent(self) -> ModelAgent:
-        """The policy in training, with the weights published last."""
-        return self.sampler.agent
 
     @property
     def last_model(self) -> Model:
@@ -155,14 +152,16 @@ def train(config: Config, folder: Path, display: Display) -> dict[str, Any]:
 def new_run(config: Config, folder: Path) -> Run:
     model, tokenizer = _model_and_tokenizer(config)
     sampler = make_sampler(config, model, tokenizer, folder)
+    sampling = Sampling(temperature=config.temperature, max_tokens=config.max_reply_tokens)
     return Run(
         config=config,
         folder=folder,
         sampler=sampler,
+        agent=ModelAgent(sampler.model, sampling=sampling),
         learner=Learner(model, config, total_steps=config.steps * config.updates_per_step),
         credit=Credit(config),
         average=AveragePolicy(),
-        pool=OpponentPool(config, folder, sampler.agent.sampling),
+        pool=OpponentPool(config, folder, sampling),
     )
 
 

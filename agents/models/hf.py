@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from agents.agent import Agent
 from agents.model_agent import ModelAgent
+from agents.models.adapters import AdapterEngine, adapter_folder, check_loaded
 from agents.models.model import Completion, FinishReason, Model, Request, Sampling
 from lmgames.chance import Chance
 
@@ -32,11 +33,12 @@ STEM_TOKENS = 32  # shortest beginning worth sharing
 KEPT_BYTES = 256 << 20  # of next-token distributions, before they are forgotten
 SMALL_MODEL = 100_000_000  # parameters
 PROBED = 64  # elements of each parameter in the check for changed weights
+NO_ADAPTER = "__base__"  # peft's word
 CACHEABLE_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 
 
-class HFModel(Model):
-    """The engine.
+class HFModel(AdapterEngine):
+    """The engine. Requests with LoRA adapters and without are computed together.
 
     Args:
         model: a causal language model of transformers (or wrapped by peft). It is used as it stands: a trainer that changes
@@ -70,8 +72,10 @@ class HFModel(Model):
         self.eos_token_ids = frozenset(_eos(model, tokenizer) if eos_token_ids is None else eos_token_ids)
         self._forward = _Forward(self.model)
         self._context = _context(model.config)
+        self._adapters: dict[str, int] = {}  # version by name
+        self._own = model.active_adapter if hasattr(model, "peft_config") else NO_ADAPTER
         self._arrivals: deque[Request] = deque()
-        self._known: dict[tuple[int, ...], _Node] = {}  # by prompt
+        self._known: dict[_Ids, _Node] = {}  # by adapter and prompt
         self._weights: Tensor | None = None  # a sample of them, those that `_known` was computed with
         self._reset()
         self._version = version
@@ -89,7 +93,7 @@ class HFModel(Model):
         """Drops what is known of sequences; their distributions are computed anew."""
         self._known = {}
         self._kept = 0
-        self._stems: dict[tuple[int, ...], _Stem] = {}  # by their first tokens
+        self._stems: dict[_Ids, _Stem] = {}  # by adapter and their first tokens
 
     def _reset(self) -> None:
         """The state with nothing in progress."""
@@ -107,7 +111,7 @@ class HFModel(Model):
         if not request.prompt_ids:
             raise ValueError("a prompt has at least one token")
         if request.adapter:
-            raise ValueError(f"this model serves no adapters, but was asked for {request.adapter!r}")
+            check_loaded(self._adapters, request.adapter)
         longest = len(request.prompt_ids) + request.sampling.max_tokens
         if self._context is not None and longest > self._context:
             raise ValueError(
@@ -119,6 +123,10 @@ class HFModel(Model):
     @property
     def waiting(self) -> int:
         return len(self._arrivals) + self._active
+
+    @property
+    def context(self) -> int | None:
+        return self._context
 
     def poll(self) -> list[Completion]:
         try:
@@ -136,8 +144,15 @@ class HFModel(Model):
         return done
 
     def score(
-        self, prompts: Sequence[Sequence[int]], replies: Sequence[Sequence[int]], temperature: float = 1.0
+        self,
+        prompts: Sequence[Sequence[int]],
+        replies: Sequence[Sequence[int]],
+        temperature: float = 1.0,
+        *,
+        adapter: str = "",
     ) -> list[list[float]]:
+        if adapter:
+            check_loaded(self._adapters, adapter)
         if not temperature > 0:
             raise ValueError(f"temperature={temperature!r} must be above 0 to score replies")
         rows = [(tuple(prompt), tuple(reply)) for prompt, reply in zip(prompts, replies, strict=True)]
@@ -147,7 +162,7 @@ class HFModel(Model):
         scores: dict[tuple[tuple[int, ...], tuple[int, ...]], list[float]] = {}
         width = max(1, SCORE_LOGITS // self._forward.vocabulary)
         for chunk in _chunks(distinct, [len(prompt) + len(reply) for prompt, reply in distinct], width):
-            scores.update(zip(chunk, self._forward.score(chunk, temperature), strict=True))
+            scores.update(zip(chunk, self._forward.score(chunk, temperature, adapter), strict=True))
         return [list(scores[row]) for row in rows]
 
     def fingerprint(self) -> dict[str, Any]:
@@ -157,6 +172,30 @@ class HFModel(Model):
         self._arrivals.clear()
         self._reset()
 
+    # Adapters.
+
+    def load_adapter(self, name: str, path: str | Path, version: int = 0) -> None:
+        """As in AdapterEngine; the first one wraps the model in place, which needs the package peft.
+
+        Requests in progress with an older version of it go on with the new one over the old keys and values.
+        """
+        folder = adapter_folder(path)
+        if not name or "." in name:
+            raise ValueError(f"an adapter's name, {name!r}, must not be empty and has no dot in it")
+        if name not in self._adapters and name in getattr(self.model, "peft_config", ()):
+            raise ValueError(f"the model has an adapter {name!r} of its own; choose another name")
+        try:
+            self.model = _with_adapter(self.model, name, folder)
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+            raise ValueError(f"the adapter at {str(path)!r} cannot be loaded: {_first_line(error)}") from error
+        self._forward = _Forward(self.model, self._own)
+        self._adapters[name] = version
+        self.forget()
+
+    @property
+    def adapters(self) -> dict[str, int]:
+        return dict(self._adapters)
+
     # The steps of poll.
 
     def _admit(self) -> None:
@@ -165,10 +204,12 @@ class HFModel(Model):
         while self._arrivals and self._active < self.max_batch:
             request = self._arrivals.popleft()
             self._active += 1
-            root = self._known.get(request.prompt_ids)
+            key = (request.adapter, request.prompt_ids)
+            root = self._known.get(key)
             if root is None:
-                root = self._known[request.prompt_ids] = _Node()
-            self._stand(_Run(request, root, self._version, Chance(request.seed)), None)
+                root = self._known[key] = _Node(request.adapter)
+            version = self._adapters[request.adapter] if request.adapter else self._version
+            self._stand(_Run(request, root, version, Chance(request.seed)), None)
 
     def _forget_if_weights_changed(self) -> None:
         weights = _sample_of_weights(self.model)
@@ -216,7 +257,7 @@ class HFModel(Model):
             self._finish(run, "length")
         else:
             parent = run.node
-            run.node = parent.children.get(token) or parent.children.setdefault(token, _Node())
+            run.node = parent.children.get(token) or parent.children.setdefault(token, _Node(parent.adapter))
             self._stand(run, parent)
 
     def _finish(self, run: "_Run", reason: FinishReason) -> None:
@@ -243,9 +284,9 @@ class HFModel(Model):
 
     def _prefilled(self, rows: list["_Row"]) -> list["_Front"]:
         """Forward passes for sequences of which nothing is known, each after the beginning that it shares with others."""
-        alike: dict[tuple[int, ...], list[_Row]] = {}
+        alike: dict[_Ids, list[_Row]] = {}
         for row in rows:
-            alike.setdefault(row[1][:STEM_TOKENS], []).append(row)
+            alike.setdefault((row[0].adapter, row[1][:STEM_TOKENS]), []).append(row)
         groups: list[tuple[_Stem | None, list[_Row]]] = [(None, [])]
         for beginning, group in alike.items():
             stem = self._stem(beginning, [sequence for _, sequence in group])
@@ -260,7 +301,7 @@ class HFModel(Model):
             fronts += [self._forward.prefill(chunk, stem) for chunk in _chunks(group, lengths, PREFILL_TOKENS)]
         return fronts
 
-    def _stem(self, beginning: tuple[int, ...], sequences: list[tuple[int, ...]]) -> "_Stem | None":
+    def _stem(self, beginning: "_Ids", sequences: list[tuple[int, ...]]) -> "_Stem | None":
         """What sequences that begin alike share with each other and with those before them, if it is worth sharing."""
         stem = self._stems.get(beginning)
         if not self._forward.shares_stems or (stem is None and len(sequences) < 2):
@@ -270,7 +311,7 @@ class HFModel(Model):
         if shared < STEM_TOKENS:
             return None
         if stem is None:
-            stem = self._forward.stem(ids[:shared])
+            stem = self._forward.stem(ids[:shared], beginning[0])
         elif shared < len(ids):
             layers = [(keys[:, :, :shared], values[:, :, :shared]) for keys, values in stem.keys_and_values]
             stem = _Stem(ids[:shared], layers)
@@ -291,8 +332,9 @@ class HFModel(Model):
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """A distinct sequence: a prompt with the beginning of a reply."""
+    """A distinct sequence: a prompt with the beginning of a reply, under an adapter or none."""
 
+    adapter: str
     table: "_Table | None" = None  # holds its next-token distribution in `row`
     row: int = -1
     front: "_Front | None" = None  # the last front that it was part of, in `row_of_front`
@@ -301,6 +343,7 @@ class _Node:
     standing: "list[_Run]" = field(default_factory=list)  # requests that wait for its distribution
 
 
+_Ids = tuple[str, tuple[int, ...]]  # an adapter or "", and tokens
 _Row = tuple[_Node, tuple[int, ...]]  # a sequence to be computed: where it stands, and its tokens
 
 
@@ -434,10 +477,15 @@ def _padded_left(front: _Front, longest: int) -> list[tuple[Tensor, Tensor]]:
 
 
 class _Forward:
-    """Forward passes of a model, in eval mode and without gradients."""
+    """Forward passes of a model, in eval mode and without gradients.
 
-    def __init__(self, model: Any):
+    Args:
+        own: peft's name for what is used where no adapter is asked for; "" as long as there are no others.
+    """
+
+    def __init__(self, model: Any, own: str = ""):
         self._model = model
+        self._own = own
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(inner.forward).parameters else {}
         config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
@@ -448,7 +496,9 @@ class _Forward:
         self.shares_stems = self._keeps and not _uses_windows(config)
 
     @torch.no_grad()
-    def _run(self, **inputs: Any) -> Any:
+    def _run(self, *, adapters: Sequence[str], **inputs: Any) -> Any:
+        if any(adapters) or self._own == NO_ADAPTER:
+            inputs["adapter_names"] = [adapter or self._own for adapter in adapters]
         training = self._model.training
         self._model.eval()
         try:
@@ -470,15 +520,16 @@ class _Forward:
             for layer, (keys, values) in enumerate(stem.keys_and_values):
                 cache.update(keys.expand(len(rows), -1, -1, -1), values.expand(len(rows), -1, -1, -1), layer)
         padded = self._tensor(mask) if any(pads) else None
-        logits = self._logits(self._tensor(ids), self._tensor(positions), padded, cache)
+        adapters = [node.adapter for node, _ in rows]
+        logits = self._logits(adapters, self._tensor(ids), self._tensor(positions), padded, cache)
         layers = _layers(cache)
         if known and any(pads):
             layers = _padding_first(layers, self._tensor(pads), known)
         return _Front([node for node, _ in rows], lengths, layers, logits)
 
-    def stem(self, ids: tuple[int, ...]) -> _Stem:
+    def stem(self, ids: tuple[int, ...], adapter: str) -> _Stem:
         cache = DynamicCache()
-        self._logits(self._tensor([list(ids)]), self._tensor([list(range(len(ids)))]), None, cache)
+        self._logits([adapter], self._tensor([list(ids)]), self._tensor([list(range(len(ids)))]), None, cache)
         return _Stem(ids, _layers(cache))
 
     def decode(self, front: _Front, rows: list[int], tokens: list[int], nodes: list[_Node]) -> _Front:
@@ -494,11 +545,16 @@ class _Forward:
             cache.update(keys, values, layer)
         positions = self._tensor([[length] for length in lengths])
         longer = [length + 1 for length in lengths]
-        logits = self._logits(self._tensor([[token] for token in tokens]), positions, self._mask(longer, max(longer)), cache)
+        mask = self._mask(longer, max(longer))
+        adapters = [node.adapter for node in nodes]
+        logits = self._logits(adapters, self._tensor([[token] for token in tokens]), positions, mask, cache)
         return _Front(nodes, longer, _layers(cache), logits)
 
-    def _logits(self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: DynamicCache | None) -> Tensor:
+    def _logits(
+        self, adapters: list[str], ids: Tensor, positions: Tensor, mask: Tensor | None, cache: DynamicCache | None
+    ) -> Tensor:
         output = self._run(
+            adapters=adapters,
             input_ids=ids,
             position_ids=positions,
             attention_mask=mask,
@@ -509,14 +565,19 @@ class _Forward:
         logits: Tensor = output.logits[:, -1].float()
         return logits
 
-    def score(self, rows: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], temperature: float) -> list[list[float]]:
+    def score(
+        self, rows: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], temperature: float, adapter: str
+    ) -> list[list[float]]:
         """Log-probabilities of each row's reply after its prompt, padded on the right, without keeping keys and values."""
         sequences = [prompt + reply for prompt, reply in rows]
         longest = max(map(len, sequences))
         ids = self._tensor([list(sequence) + [0] * (longest - len(sequence)) for sequence in sequences])
         positions = self._tensor([list(range(longest))] * len(rows))
         mask = self._tensor([[1] * len(sequence) + [0] * (longest - len(sequence)) for sequence in sequences])
-        logits = self._run(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False).logits
+        adapters = [adapter] * len(rows)
+        logits = self._run(
+            adapters=adapters, input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False
+        ).logits
         scores = []
         for row, (prompt, reply) in enumerate(rows):
             # The logits after token i tell of token i + 1.
@@ -533,6 +594,25 @@ class _Forward:
     def _tensor(self, values: Any, shape: tuple[int, ...] | None = None) -> Tensor:
         tensor = torch.tensor(values, dtype=torch.long, device=next(self._model.parameters()).device)
         return tensor if shape is None else tensor.reshape(shape)
+
+
+def _with_adapter(model: Any, name: str, folder: Path) -> Any:
+    """The model with an adapter loaded, in place of an older one of that name."""
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise ValueError("adapters need the package peft: pip install 'lmgames[train]'") from error
+    if not hasattr(model, "peft_config"):
+        training = model.training
+        flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+        wrapped = PeftModel.from_pretrained(model, folder, adapter_name=name).train(training)
+        for parameter, flag in flags:  # peft freezes the base
+            parameter.requires_grad_(flag)
+        return wrapped
+    if name in model.peft_config:
+        model.delete_adapter(name)
+    model.load_adapter(folder, adapter_name=name, is_trainable=False)
+    return model
 
 
 def _uses_windows(config: Any) -> bool:
@@ -654,6 +734,7 @@ def make_agent(
     dtype: str = "auto",
     device: str | None = None,
     max_batch: int | None = None,
+    adapter: str | None = None,
     revision: str | None = None,
     temperature: float = 1.0,
     top_p: float = 1.0,
@@ -662,7 +743,16 @@ def make_agent(
     thinking: bool | None = None,
     system: str | None = None,
 ) -> Agent:
-    """The agent of the spec `hf:PATH,temperature=0.7,...`; options as in `load`, `Sampling` and `ModelAgent`."""
+    """The agent of the spec `hf:PATH,temperature=0.7,...`; options as in `load`, `Sampling` and `ModelAgent`.
+
+    `adapter` is the folder of a LoRA adapter; agents with different ones share the model below.
+    """
     sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, max_tokens=max_tokens)
-    model = load(path, dtype=dtype, device=device, max_batch=max_batch, revision=revision)
+    model: Model = load(path, dtype=dtype, device=device, max_batch=max_batch, revision=revision)
+    if adapter is not None:
+        assert isinstance(model, HFModel)
+        name = adapter.replace(".", "_")
+        if name not in model.adapters:  # another agent's
+            model.load_adapter(name, adapter)
+        model = model.with_adapter(name)
     return ModelAgent(model, sampling=sampling, thinking=thinking, system=system)

@@ -139,6 +139,11 @@ class Model(ABC):
             done.update((completion.key, completion) for completion in self.poll())
         return [replace(done[number], key=request.key) for number, request in enumerate(requests)]
 
+    @property
+    def context(self) -> int | None:
+        """Longest prompt and reply together, tokens; None where it is not known here."""
+        return None
+
     def fingerprint(self) -> dict[str, Any]:
         """What must be equal for two models to give the same replies, of JSON types."""
         return {}

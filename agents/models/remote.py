@@ -75,6 +75,10 @@ class RemoteModel(Model):
     def waiting(self) -> int:
         return self._calls.waiting
 
+    @property
+    def context(self) -> int | None:
+        return self._context
+
     def poll(self) -> list[Completion]:
         completions = []
         for (request, version), result in self._calls.results():

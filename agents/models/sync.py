@@ -8,9 +8,9 @@ not read again. So the probe goes the way that games go, through the engine's sa
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from agents.models.model import Model, Request, Sampling
+from agents.models.model import Completion, Model, Request, Sampling
 
 TOLERANCE = 1e-3  # nats, in fp32
 TOLERANCE_16_BIT = 0.05  # nats, in bfloat16 and float16
@@ -31,7 +31,7 @@ def probe(vocabulary: int, *, context: int | None = None, seed: int = 0) -> list
         seed: of the prompts.
     """
     draws = random.Random(seed)
-    longest = max(PROBE_LENGTHS) if context is None else context - PROBE_REPLY
+    longest = max(PROBE_LENGTHS) if context is None else min(max(PROBE_LENGTHS), context - PROBE_REPLY)
     if longest < 1:
         raise ValueError(f"context={context!r} must be more than {PROBE_REPLY} tokens")
     sampling = Sampling(max_tokens=PROBE_REPLY)
@@ -42,15 +42,21 @@ def probe(vocabulary: int, *, context: int | None = None, seed: int = 0) -> list
 
 
 def verify(
-    engine: Model, trainer: Model, *, tolerance: float = TOLERANCE, requests: Sequence[Request] | None = None
+    engine: Model,
+    trainer: Model,
+    *,
+    tolerance: float = TOLERANCE,
+    requests: Sequence[Request] | None = None,
+    generate: Callable[[Sequence[Request]], list[Completion]] | None = None,
 ) -> float:
     """Has the engine reply to the probe, and the trainer score the replies.
 
     Args:
-        engine: what games are played with; no request may wait.
+        engine: what games are played with.
         trainer: the weights as they should be, e.g. `HFModel(module, tokenizer)`.
         tolerance: largest difference of a token's log-probability, nats.
         requests: other ones than the probe.
+        generate: has the engine reply while other requests wait, as `complete_beside` does; None: none may.
 
     Returns:
         The largest difference.
@@ -59,9 +65,9 @@ def verify(
         SyncError: if it exceeds the tolerance.
         RuntimeError: if the engine failed.
     """
-    requests = probe(len(engine.tokenizer)) if requests is None else requests
+    requests = probe(len(engine.tokenizer), context=engine.context) if requests is None else requests
     differences = [0.0]
-    for request, completion in zip(requests, engine.generate(requests), strict=True):
+    for request, completion in zip(requests, (generate or engine.generate)(requests), strict=True):
         if completion.finish_reason == "error":
             raise RuntimeError(f"the engine failed on the probe: {completion.error}")
         (expected,) = trainer.score([request.prompt_ids], [completion.ids], request.sampling.temperature)

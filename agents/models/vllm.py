@@ -9,13 +9,14 @@ import gc
 import os
 from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from agents.agent import Agent
 from agents.model_agent import ModelAgent
+from agents.models.adapters import AdapterEngine, adapter_folder, check_loaded
 from agents.models.model import Completion, Model, Request, Sampling
 from agents.models.scoring import Pass, passes
 
@@ -29,7 +30,7 @@ class EngineError(RuntimeError):
     """The engine failed. What it was working on is lost to it; games can be played again from their seeds."""
 
 
-class VLLMModel(Model):
+class VLLMModel(AdapterEngine):
     """The engine.
 
     Args:
@@ -79,16 +80,15 @@ class VLLMModel(Model):
     def version(self, version: int) -> None:
         self._version = version
         self._engine.set_weight_version(str(version))
-        if not self.waiting:
-            self.forget()
+        self.forget()
 
     def forget(self) -> None:
-        """Drops the keys and values of earlier prompts, which were computed with earlier weights.
+        """Drops the keys and values of earlier prompts and of requests in progress, which are computed anew.
 
         Raises:
-            EngineError: if the engine could not, as while requests run.
+            EngineError: if the engine could not.
         """
-        if not self._engine.reset_prefix_cache():
+        if not self._engine.reset_prefix_cache(reset_running_requests=True):
             raise EngineError("vLLM did not reset its prefix cache; finish the running requests before changing the weights")
 
     def submit(self, request: Request) -> None:
@@ -112,6 +112,10 @@ class VLLMModel(Model):
     @property
     def waiting(self) -> int:
         return len(self._queue) + len(self._running) + len(self._done)
+
+    @property
+    def context(self) -> int | None:
+        return self._context
 
     def poll(self) -> list[Completion]:
         self._check_alive()
@@ -269,16 +273,16 @@ class VLLMModel(Model):
     def load_weights(self, weights: str | Path | Iterable[tuple[str, Any]], version: int) -> None:
         """Replaces all weights of the live engine and forgets what was computed with the old ones.
 
+        Requests in progress go on with the new weights from their next token on, as if those had read all tokens before it.
+
         Args:
             weights: a folder that `save_pretrained` wrote, or (name, tensor) pairs under the names of the checkpoint, such
                 as `module.state_dict().items()`.
             version: number of the new weights.
 
         Raises:
-            RuntimeError: if requests wait; finish them first.
             EngineError: if the engine failed, or keeps an old output layer.
         """
-        self._check_idle()
         if isinstance(weights, str | Path):
             _check_folder(str(weights))
             source: dict[str, Any] = {"weights_path": str(weights)}
@@ -335,29 +339,17 @@ class VLLMModel(Model):
     # Adapters.
 
     def load_adapter(self, name: str, path: str | Path, version: int = 0) -> None:
-        """Loads a LoRA adapter, or a new version of one; requests that name it use it from the next one on.
+        """As in AdapterEngine; each version has a folder of its own, which stays as long as it is used: vLLM may read it again.
 
         Requests in progress go on with the version they began with. The engine never reads over an adapter: each version
         is a new one to it, under a new name and number.
-
-        Args:
-            name: what requests call it.
-            path: a folder that peft wrote, of its own for each version: the engine may read it again.
-            version: number of its weights, given with completions.
-
-        Raises:
-            ValueError: if it cannot be loaded, saying why.
         """
         self._check_alive()
-        folder = Path(path).expanduser().resolve()
         if not name:
             raise ValueError("an adapter needs a name")
         if self._config.lora_config is None:
             raise ValueError("the engine serves no adapters; load the model with max_lora_rank=16 or what yours need")
-        if not (folder / "adapter_config.json").is_file():
-            raise ValueError(
-                f"no adapter at {str(path)!r}: there is no adapter_config.json; peft's save_pretrained writes it"
-            )
+        folder = adapter_folder(path)
         if any(Path(adapter.request.lora_path) == folder for adapter in self._adapters.values()):
             raise ValueError(f"{str(path)!r} is in use; save each version of an adapter to a folder of its own")
         number = next(_adapter_numbers)
@@ -386,14 +378,9 @@ class VLLMModel(Model):
         """Version of each adapter that requests may name."""
         return {name: adapter.version for name, adapter in self._adapters.items()}
 
-    def with_adapter(self, name: str) -> "AdapterModel":
-        """This engine with the adapter on, as a model of its own."""
-        self._adapter(name)
-        return AdapterModel(self, name)
-
     def _adapter(self, name: str) -> "_Adapter | None":
-        if name and name not in self._adapters:
-            raise ValueError(f"no adapter {name!r} is loaded; there are {sorted(self._adapters) or 'none'}")
+        if name:
+            check_loaded(self.adapters, name)
         return self._adapters.get(name)
 
     def _remove_retired(self) -> None:
@@ -401,39 +388,6 @@ class VLLMModel(Model):
         for number in [number for number in self._retired if not self._users[number] and number not in queued]:
             self._retired.discard(number)
             self._engine.remove_lora(number)
-
-
-class AdapterModel(Model):
-    """An engine with one of its adapters on. It shares the engine's requests: `poll` gives those of all its adapters."""
-
-    def __init__(self, engine: VLLMModel, adapter: str):
-        self.engine = engine
-        self.adapter = adapter
-        self.tokenizer = engine.tokenizer
-
-    @property
-    def version(self) -> int:  # type: ignore[override]  # an adapter's number is set by loading it
-        adapter = self.engine._adapter(self.adapter)
-        assert adapter is not None
-        return adapter.version
-
-    def submit(self, request: Request) -> None:
-        self.engine.submit(replace(request, adapter=self.adapter))
-
-    def poll(self) -> list[Completion]:
-        return self.engine.poll()
-
-    @property
-    def waiting(self) -> int:
-        return self.engine.waiting
-
-    def score(
-        self, prompts: Sequence[Sequence[int]], replies: Sequence[Sequence[int]], temperature: float = 1.0
-    ) -> list[list[float]]:
-        return self.engine.score(prompts, replies, temperature, adapter=self.adapter)
-
-    def fingerprint(self) -> dict[str, Any]:
-        return {**self.engine.fingerprint(), "adapter": self.adapter, "adapter_version": self.version}
 
 
 _adapter_numbers = count(1)

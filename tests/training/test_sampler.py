@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from agents.model_agent import ModelAgent
+from agents.models.model import Sampling
 from agents.models.sync import SyncError
 from training.checkpoint import read_metrics
 from training.config import load_config
@@ -69,10 +71,16 @@ def test_published_weights_are_those_that_games_are_sampled_with(kind, tokenizer
         change(module)
         difference = sampler.publish(module, version)
         assert difference is None or difference < 1e-4
-        steps = [step for one in collect(config, version, dict.fromkeys(SEATS, sampler.agent)) for step in one.steps]
+        steps = [
+            step
+            for one in collect(
+                config, version, dict.fromkeys(SEATS, ModelAgent(sampler.model, sampling=Sampling(max_tokens=6)))
+            )
+            for step in one.steps
+        ]
         assert {step.reply.policy_version for step in steps} == {version}
         for step in steps[:10]:
-            (scored,) = sampler_of("module", module, tokenizer, tmp_path).agent.model.score(
+            (scored,) = sampler_of("module", module, tokenizer, tmp_path).model.score(
                 [step.reply.prompt_ids], [step.reply.reply_ids]
             )
             assert step.reply.logprobs == pytest.approx(scored, abs=1e-4)
@@ -83,18 +91,18 @@ def test_a_copy_keeps_the_weights_that_were_published_last(tokenizer, tmp_path):
     sampler = sampler_of("copy", module, tokenizer, tmp_path)
     assert sampler.copies
     sampler.publish(module, 1)
-    before = sampler.agent.model.score([[5, 6]], [[7, 8]])
+    before = sampler.model.score([[5, 6]], [[7, 8]])
     change(module)
-    assert sampler.agent.model.score([[5, 6]], [[7, 8]]) == before
+    assert sampler.model.score([[5, 6]], [[7, 8]]) == before
     sampler.publish(module, 2)
-    assert sampler.agent.model.score([[5, 6]], [[7, 8]]) != before
-    assert sampler.agent.model.version == 2
+    assert sampler.model.score([[5, 6]], [[7, 8]]) != before
+    assert sampler.model.version == 2
 
 
 def test_weights_that_are_not_trained_are_shared_with_the_copy(tokenizer, tmp_path):
     module = small_module(tokenizer)
     module.model.embed_tokens.requires_grad_(False)
-    copied = sampler_of("copy", module, tokenizer, tmp_path).agent.model.model
+    copied = sampler_of("copy", module, tokenizer, tmp_path).model.model
     assert copied.model.embed_tokens.weight is module.model.embed_tokens.weight
     assert copied.model.norm.weight is not module.model.norm.weight
 
@@ -105,7 +113,7 @@ class Forgetful(InProcess):
     def _load(self, module, version):
         if self._published == 0:
             super()._load(module, version)
-        self.agent.model.version = version
+        self.model.version = version
 
 
 @pytest.mark.parametrize("verify_every", [0, 3])

@@ -1,0 +1,62 @@
+"""The weights in training as others read them: whole tensors under the names of a checkpoint, and folders.
+
+A module that peft wrapped trains its adapter alone; below it lies a base that stays as it is. A sharded module's tensors are
+gathered, which all ranks take part in.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+PEFT_PREFIX = "base_model.model."
+OF_ADAPTER = (".lora_", ".modules_to_save.")  # in peft's names
+
+
+def is_adapted(module: nn.Module) -> bool:
+    """Whether an adapter is trained, and not the module's own weights."""
+    return hasattr(module, "peft_config")
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor, gathered from all ranks where it is sharded."""
+    gathered: Tensor = tensor.detach().full_tensor() if hasattr(tensor, "full_tensor") else tensor.detach()
+    return gathered
+
+
+def trained(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """(name, whole tensor) of each parameter that is trained, by its name in the module."""
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            yield name, whole(parameter)
+
+
+def checkpoint(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """(name, whole tensor) of the model's own weights as `save_pretrained` names them; an adapter's are left out."""
+    adapted = is_adapted(module)
+    for name, tensor in module.state_dict().items():
+        if not adapted:
+            yield name, whole(tensor)
+        elif not any(part in name for part in OF_ADAPTER):
+            plain = name.removeprefix(PEFT_PREFIX).replace(".base_layer.", ".").replace(".original_module.", ".")
+            yield plain, whole(tensor)
+
+
+def save_checkpoint(module: nn.Module, tokenizer: Any, folder: Path) -> None:
+    """Writes the model's own weights and the tokenizer, as transformers does."""
+    model: Any = module.get_base_model() if is_adapted(module) else module
+    model.save_pretrained(folder, state_dict=dict(checkpoint(module)))
+    tokenizer.save_pretrained(folder)
+
+
+def save_adapter(module: nn.Module, folder: Path) -> None:
+    """Writes the adapter in training, as peft does."""
+    state = {name: whole(tensor) for name, tensor in module.state_dict().items() if any(part in name for part in OF_ADAPTER)}
+    module.save_pretrained(folder, state_dict=state, selected_adapters=[module.active_adapter])
+
+
+def adapter_rank(module: nn.Module) -> int:
+    """Of the adapter in training."""
+    config: Any = module.peft_config
+    return int(config[module.active_adapter].r)
