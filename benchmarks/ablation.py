@@ -37,7 +37,6 @@ from training.checkpoint import read_metrics, write_file, write_folder
 from training.config import Config, load_config
 from training.credit import Credit, make_baseline
 from training.display import RichDisplay
-from training.evaluate import game_of
 from training.rollout import collect
 from training.samples import Row, make_batch, reply_logits
 from training.train import Run, new_run, train
@@ -101,6 +100,7 @@ class Arena:
         return load_config(self.recipe, {**common, **self.settings, "seed": seed, **settings})
 
 
+BRIEF = {"show_rules": False, "invalid_policy": "forfeit"}
 KUHN = {"games_per_step": 96, "group_size": 16, "kl_weight": 0.15, "magnet_rate": 0.0}
 TALKERS = {  # games of free words: the warm start imitates the sentences of random play
     "games_per_step": 32,
@@ -113,16 +113,15 @@ TALKERS = {  # games of free words: the warm start imitates the sentences of ran
 }
 ARENAS = {
     "kuhn": Arena("Kuhn Poker", "kuhn_tiny", KUHN, steps=150),
-    "taxed_kuhn": Arena("taxed Kuhn", "kuhn_tiny", {**KUHN, "game": "TaxedKuhn-v0"}, reads_like="kuhn", steps=150),
+    "taxed_kuhn": Arena("taxed Kuhn", "kuhn_tiny", {**KUHN, "games": {"TaxedKuhn-v0": BRIEF}}, reads_like="kuhn", steps=150),
     "deal": Arena("Deal or No Deal, coop", "deal_tiny", {"games_per_step": 64}, steps=60, batches=12),
-    "taboo": Arena("Adversarial Taboo", "kuhn_tiny", {**TALKERS, "game": "AdversarialTaboo-v0"}, batches=12),
+    "taboo": Arena("Adversarial Taboo", "kuhn_tiny", {**TALKERS, "games": {"AdversarialTaboo-v0": BRIEF}}, batches=12),
     "spy": Arena(
         "Who Is The Spy",
         "kuhn_tiny",
         {
             **TALKERS,
-            "game": "WhoIsTheSpy-v0",
-            "env_options": {"show_rules": False, "players": 4, "clue_rounds": 1, "invalid_policy": "forfeit"},
+            "games": {"WhoIsTheSpy-v0": {**BRIEF, "players": 4, "clue_rounds": 1}},
         },
         batches=12,
     ),
@@ -182,7 +181,7 @@ def measure_noise(run: Run, batches: int) -> Noise:
     credits = {name: Credit(Config(**{**settings, "baseline": name})) for name in BASELINES}
     baselines = {name: make_baseline(name, config) for name in BASELINES}
     for batch in range(batches + 1):
-        played = collect(config, batch, dict.fromkeys(game_of(config).seats, run.agent))
+        played = collect(config, batch, run.agents)
         outcomes = [trajectory.outcome for trajectory in played if trajectory.decided_by_rules]
         returns = np.array([outcome.return_ for outcome in outcomes])
         rows = {name: credit.rows(played, batch).rows for name, credit in credits.items()}

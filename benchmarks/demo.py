@@ -47,12 +47,13 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     transformers.utils.logging.disable_progress_bar()  # ours says how far the whole is
     config = load_config("kuhn_tiny", {"seed": known.seed} | ({"steps": known.steps} if known.steps else {}))
-    console.print(f"Training on {config.game} by self-play: {config.steps} steps of {config.games_per_step} games.")
+    (played,) = config.played
+    console.print(f"Training on {played.name} by self-play: {config.steps} steps of {config.games_per_step} games.")
     with RichDisplay() as display:
         train(config, known.run, display)
     plot_runs([known.run], known.run / "curves.png")
 
-    game = GameSpec(config.game, config.env_options)
+    game = GameSpec(played.name, played.options)
     agents = {"before": make_agent(f"hf:{known.run / 'start'}"), "after": make_agent(f"hf:{known.run / 'model'}")}
     agents |= {name: make_agent(name) for name in OPPONENTS}
     console.print(f"Rating it against {', '.join(OPPONENTS)}: {known.blocks} mirrored deals a pair.")

@@ -56,8 +56,10 @@ def _overrides(rest: list[str]) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         if not name.startswith("--"):
             raise ValueError(f"unexpected {word!r}; settings are given as --name value")
-        overrides[name[2:].replace("-", "_")] = value if equals else next(words, None)
-        if overrides[name[2:].replace("-", "_")] is None:
+        setting, *parts = name[2:].split(".")  # only a setting's own name is spelt with either dash
+        key = ".".join([setting.replace("-", "_"), *parts])
+        overrides[key] = value if equals else next(words, None)
+        if overrides[key] is None:
             raise ValueError(f"{word} needs a value")
     return overrides
 

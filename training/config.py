@@ -1,17 +1,20 @@
 """Every setting of a run: one frozen dataclass, filled from a preset, a recipe in TOML and the command line, in that order."""
 
+import contextlib
 import dataclasses
+import functools
 import importlib.util
 import json
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from agents.specs import check_plays, make_agent
-from lmgames.registry import game_class, make_game, nearest, split_options
+from lmgames.registry import nearest
 from training.advantages import BASELINES
+from training.games import EVERY_GAME, PlayedGame, for_every_game, read_games, short_name
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -22,9 +25,11 @@ class Config:
 
     preset: Literal["rcgrpo", "spiral"] = "rcgrpo"
     """What the other defaults are: role-conditioned GRPO as they stand here, or the settings of SPIRAL (2506.24119)."""
-    game: str = "KuhnPoker-v0"
-    env_options: dict[str, Any] = field(default_factory=dict)
-    """Options of the game and its environment."""
+    games: dict[str, dict[str, Any]] = field(default_factory=lambda: {"KuhnPoker-v0": {}})
+    """What is played: by ID, a table of options of the game and its environment. `weight` in it is the game's share of the games
+    (default 1), `max_reply_tokens` takes the place of the run's; the table "*" holds for every game. See `training.games`."""
+    holdout: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Games that are evaluated and never trained on, in the same form but without weights."""
     seed: int = 0
     """Fixes everything that is drawn in the run: weights, deals, replies, warm-up."""
     steps: int = 700
@@ -44,7 +49,7 @@ class Config:
     """0 for a model that plays legal moves already."""
     warmup_player: str = "random"
     """Whose replies are imitated: those of random legal play, which teach what a move is and not which is good, or those of a
-    player by its spec, e.g. "minimax"."""
+    player by its spec, e.g. "minimax", in the games that it knows."""
     warmup_noise: float = 0.5
     """Share of random legal moves in the games of a named player; its own reply is taught at every position."""
     warmup_rows: int = 36
@@ -182,8 +187,8 @@ class Config:
 
     # Opponents to learn against.
     p_self: float = 0.8
-    """Share of the games in which the weights in training sit in every seat; in the others they sit in one role, each role equally
-    often, and a member of the pool in the rest. 1 for no pool."""
+    """Share of the games in which the weights in training sit in every seat; in the others they sit in one role, by turns,
+    and a member of the pool in the rest. 1 for no pool."""
     pool: tuple[str, ...] = ()
     """Specs of fixed members, e.g. "random" or "hf:PATH"."""
     snapshot_every: int = 50
@@ -223,7 +228,7 @@ class Config:
     """Checkpoints kept, the newest ones."""
 
     def __post_init__(self) -> None:
-        split_options(self.game, dict(self.env_options))
+        self._check_games()
         if self.games_per_step % self.group_size:
             raise ValueError(f"games_per_step={self.games_per_step} is no multiple of group_size={self.group_size}")
         if self.baseline in ("seed_role", "seed_role_loo") and self.group_size < 2:
@@ -234,10 +239,17 @@ class Config:
             raise ValueError(f"temperature={self.temperature}: the trainer's log-probabilities are those of temperature 1")
         self._check_ranges()
         self._check_combinations()
-        specs = [*self.opponents, *self.pool, *([self.exploit] if self.exploit else []), self.warmup_player]
-        for spec in specs:
-            check_plays(make_agent(spec), game_class(self.game).name)
         assert self.baseline in BASELINES
+
+    def _check_games(self) -> None:
+        if not self.games:
+            raise ValueError("games={} names no game to train on")
+        for name, table in self.holdout.items():
+            if "weight" in table:
+                raise ValueError(f"holdout: {name} is never trained on and has no weight")
+        both = {game.name for game in self.played} & {game.name for game in self.held_out}
+        if both:
+            raise ValueError(f"holdout: {', '.join(sorted(both))} is trained on; a game is held out or not")
 
     def _check_ranges(self) -> None:
         at_least_1 = "steps games_per_step group_size warmup_games concurrency max_reply_tokens epochs minibatches keep"
@@ -279,7 +291,7 @@ class Config:
             raise ValueError(f"minibatches={self.minibatches} exceeds games_per_step={self.games_per_step}")
         if self.exploit and self.pool:
             raise ValueError(f"exploit={self.exploit!r} plays every game against that target: leave pool out")
-        check_pool(self)
+        check_players(self)
         self._check_sampler()
         if self.tensorboard and importlib.util.find_spec("tensorboard") is None:
             raise ValueError("tensorboard=true needs the package tensorboard: pip install tensorboard")
@@ -289,6 +301,26 @@ class Config:
             raise ValueError(f"engine={self.engine} are arguments of vLLM's engine; they need sampler='vllm'")
         if self.sampler == "vllm" and importlib.util.find_spec("vllm") is None:
             raise ValueError("sampler='vllm' needs the package vllm: pip install 'lmgames[vllm]'")
+
+    @functools.cached_property
+    def played(self) -> tuple[PlayedGame, ...]:
+        """The games that are trained on."""
+        return read_games(self.games, self.max_reply_tokens)
+
+    @functools.cached_property
+    def held_out(self) -> tuple[PlayedGame, ...]:
+        """The games that are only evaluated."""
+        return tuple(replace(game, weight=0.0) for game in read_games(self.holdout, self.max_reply_tokens))
+
+    def reply_limit(self, env_id: str) -> int:
+        """Tokens of the longest reply in a game."""
+        limits = {game.name: game.max_reply_tokens for game in (*self.played, *self.held_out)}
+        return limits.get(short_name(env_id), self.max_reply_tokens)
+
+    @property
+    def groups_per_step(self) -> int:
+        """Groups of games on one deal."""
+        return self.games_per_step // self.group_size
 
     @property
     def share_of_self(self) -> float:
@@ -310,34 +342,49 @@ class Config:
         return json.dumps(dataclasses.asdict(self), indent=2)
 
 
-def check_pool(config: Config) -> None:
-    """Refuses a share of pool games that cannot be dealt out evenly.
+def check_players(config: Config) -> None:
+    """Refuses opponents and members of the pool that cannot play, and a pool that cannot be met.
 
     Raises:
-        ValueError: saying which numbers do not go together.
+        ValueError: saying what does not go together.
     """
+    for spec in (*config.opponents, *config.pool, config.warmup_player):
+        if not any(can_play(spec, game) for game in (*config.played, *config.held_out)):
+            check_plays(make_agent(spec), config.played[0].rules.name)  # says whom that game has
+    if config.exploit:
+        for game in config.played:
+            check_plays(make_agent(config.exploit), game.rules.name)
     if not config.plays_pool:
         return
-    of_game, _ = split_options(config.game, dict(config.env_options))
-    game = make_game(config.game, **of_game)
-    groups, roles = config.games_per_step // config.group_size, len(game.roles)
-    if groups < roles or (config.share_of_self == 0 and groups % roles):
-        needed = "a multiple" if config.share_of_self == 0 else "at least one"
-        raise ValueError(
-            f"games against others are dealt out by groups on one deal, {needed} for each of the {roles} roles: "
-            f"{groups} groups (games_per_step={config.games_per_step}, group_size={config.group_size}) do not do; "
-            "choose other numbers, or p_self=1"
-        )
-    if config.pool_sampler == "nash" and game.payoffs != "zero_sum":
-        raise ValueError(f"pool_sampler='nash' needs a zero-sum game; {config.game} is {game.payoffs}")
     if not (config.pool or config.exploit or config.snapshot_every):
         raise ValueError(f"p_self={config.p_self} with an empty pool: name members, or set snapshot_every")
+    for game in config.played:
+        if config.pool_sampler == "nash" and game.rules.payoffs != "zero_sum":
+            raise ValueError(f"pool_sampler='nash' needs a zero-sum game; {game.name} is {game.rules.payoffs}")
+        if not (config.exploit or config.snapshot_every or any(can_play(spec, game) for spec in config.pool)):
+            raise ValueError(
+                f"pool={','.join(config.pool)}: none of them plays {game.name}; name one, or set snapshot_every"
+            )
+
+
+def can_play(spec: str, game: PlayedGame) -> bool:
+    """Whether the agent of a spec knows a game: models do, reference players know theirs.
+
+    Raises:
+        ValueError: for a spec that names no agent.
+    """
+    agent = make_agent(spec)
+    try:
+        check_plays(agent, game.rules.name)
+    except ValueError:
+        return False
+    return True
 
 
 PRESETS: dict[str, dict[str, Any]] = {
     "rcgrpo": {},
     "spiral": {  # run script and defaults of spiral-rl/spiral
-        "env_options": {"invalid_policy": "forfeit"},
+        "games": {"*": {"invalid_policy": "forfeit"}},
         "baseline": "role_ema",
         "group_size": 1,
         "deals": "random",
@@ -365,21 +412,45 @@ def load_config(recipe: str | Path | None = None, overrides: dict[str, Any] | No
 
     Args:
         recipe: path of a TOML file, or the name of one in `training/recipes/`; None for the defaults.
-        overrides: by name; strings are read as the setting's type.
+        overrides: by name; strings are read as the setting's type. "games.KuhnPoker-v0.weight" sets one entry of a table and
+            leaves the others; "games" takes the place of all.
 
     Raises:
         ValueError: for an unknown recipe or setting, with the nearest one, and for a value that does not fit.
     """
-    given = {**(_read_recipe(recipe) if recipe is not None else {}), **(overrides or {})}
+    overrides = overrides or {}
+    dotted = {name: value for name, value in overrides.items() if "." in name}
+    given = {**(_read_recipe(recipe) if recipe is not None else {}), **overrides}
     fields = {each.name: each for each in dataclasses.fields(Config)}
     for name in given:
-        if name not in fields:
-            raise ValueError(f"no setting {name!r}{nearest(name, fields)}")
-    values = {name: _as_type(name, value, fields[name].type) for name, value in given.items()}
-    preset = PRESETS[values.get("preset", "rcgrpo")]
-    if "env_options" in preset and "env_options" in values:
-        values["env_options"] = {**preset["env_options"], **values["env_options"]}
+        if name.partition(".")[0] not in fields:
+            raise ValueError(f"no setting {name.partition('.')[0]!r}{nearest(name, fields)}")
+    values = {name: _as_type(name, value, fields[name].type) for name, value in given.items() if name not in dotted}
+    preset = dict(PRESETS[values.get("preset", "rcgrpo")])
+    tables = {"games": values.pop("games", {}), "holdout": values.pop("holdout", {})}
+    for name, value in dotted.items():
+        _set_in_table(tables, name, value)
+    common = {**preset.pop("games", {}).get(EVERY_GAME, {}), **tables["games"].get(EVERY_GAME, {})}
+    if not tables["games"].keys() - {EVERY_GAME}:
+        tables["games"] |= Config().games
+    values["games"] = for_every_game(tables["games"], common)
+    common.pop("weight", None)
+    values["holdout"] = for_every_game(tables["holdout"], common)
     return Config(**{**preset, **values})
+
+
+def _set_in_table(tables: dict[str, Any], name: str, value: Any) -> None:
+    """One entry, named "games.ID.option", of a table of tables; text from a command line is read as JSON where it is any."""
+    setting, _, rest = name.partition(".")
+    game, _, option = rest.rpartition(".")
+    if setting not in tables:
+        raise ValueError(f"no setting {name!r}: {setting} has no parts")
+    if not game:
+        raise ValueError(f"{name}={value!r}: give it as {setting}.GAME.OPTION, e.g. {setting}.KuhnPoker-v0.show_rules")
+    if isinstance(value, str):
+        with contextlib.suppress(json.JSONDecodeError):  # then it is a word
+            value = json.loads(value)
+    tables[setting] = {**tables[setting], game: {**tables[setting].get(game, {}), option: value}}
 
 
 def _read_recipe(recipe: str | Path) -> dict[str, Any]:
@@ -403,7 +474,7 @@ def _as_type(name: str, value: Any, kind: Any) -> Any:
             raise ValueError(f"{name}={value!r} is not known{hint}")
         return value
     if origin is dict:
-        return _as_dict(name, value)
+        return _as_tables(name, value) if get_args(kind)[1] is not Any else _as_dict(name, value)
     if origin is tuple:
         return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
     assert not isinstance(kind, UnionType)
@@ -429,4 +500,17 @@ def _as_dict(name: str, value: Any) -> dict[str, Any]:
             raise ValueError(f"{name}={value!r} is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise ValueError(f"{name}={value!r} is not a table of options")
+    return value
+
+
+def _as_tables(name: str, value: Any) -> dict[str, dict[str, Any]]:
+    """Tables of options by ID; also from IDs with commas between, or JSON."""
+    if isinstance(value, str) and not value.lstrip().startswith("{"):
+        value = {each.strip(): {} for each in value.split(",") if each.strip()}
+    value = _as_dict(name, value)
+    for game, table in value.items():
+        if not isinstance(table, dict):
+            raise ValueError(
+                f'{name}: {game}={table!r} is not a table of options; write [{name}."{game}"] and options under it'
+            )
     return value

@@ -171,7 +171,8 @@ class Credit:
             chosen = sorted(order[: config.rows_per_step])
             rows, origins = [rows[number] for number in chosen], [origins[number] for number in chosen]
             teaches = [True] * len(rows)
-        weights, norm = WEIGHTS[config.row_weights](rows, origins, config.max_reply_tokens)
+        limits = [config.reply_limit(origin.game) for origin in origins]
+        weights, norm = WEIGHTS[config.row_weights](rows, origins, limits)
         kept_rows = [
             replace(row, weight=weight) for row, weight, teaching in zip(rows, weights, teaches, strict=True) if teaching
         ]
@@ -246,37 +247,37 @@ def cell_metrics(outcomes: Sequence[Outcome], usual: Sequence[float], advantages
     return found
 
 
-# How rows weigh: (rows, where they come from, longest reply that may be sampled) -> (weight of each, divisor Z).
+# How rows weigh: (rows, where they come from, longest reply that may be sampled there) -> (weight of each, divisor Z).
 # loss = -(sum over rows of weight * sum of its tokens' gains) / Z, with one Z for all optimiser steps and micro-batches.
-Weighing = Callable[[Sequence[Row], Sequence[Origin], int], tuple[list[float], float]]
+Weighing = Callable[[Sequence[Row], Sequence[Origin], Sequence[int]], tuple[list[float], float]]
 
 
-def by_token(rows: Sequence[Row], _: Sequence[Origin], __: int) -> tuple[list[float], float]:
+def by_token(rows: Sequence[Row], _: Sequence[Origin], __: Sequence[int]) -> tuple[list[float], float]:
     """Every token alike (DAPO): long replies weigh more."""
     return [1.0] * len(rows), float(sum(len(row.reply_ids) for row in rows))
 
 
-def by_row(rows: Sequence[Row], _: Sequence[Origin], __: int) -> tuple[list[float], float]:
+def by_row(rows: Sequence[Row], _: Sequence[Origin], __: Sequence[int]) -> tuple[list[float], float]:
     """Every reply alike (GRPO as published): a long losing reply is punished less a token. For `gspo`."""
     return [1.0 / len(row.reply_ids) for row in rows], float(len(rows))
 
 
-def by_constant(rows: Sequence[Row], _: Sequence[Origin], longest: int) -> tuple[list[float], float]:
+def by_constant(rows: Sequence[Row], _: Sequence[Origin], longest: Sequence[int]) -> tuple[list[float], float]:
     """One constant (Dr.GRPO, SPIRAL): unbiased."""
-    return [1.0] * len(rows), float(len(rows) * longest)
+    return [1.0] * len(rows), float(sum(longest))
 
 
-def by_game(_: Sequence[Row], origins: Sequence[Origin], longest: int) -> tuple[list[float], float]:
+def by_game(_: Sequence[Row], origins: Sequence[Origin], longest: Sequence[int]) -> tuple[list[float], float]:
     """Every seat's game alike, however many turns it took."""
     counts = Counter(origins)
-    return [1.0 / counts[origin] for origin in origins], float(len(counts) * longest)
+    return [1.0 / counts[origin] for origin in origins], float(sum(dict(zip(origins, longest, strict=True)).values()))
 
 
-def by_role(rows: Sequence[Row], origins: Sequence[Origin], longest: int) -> tuple[list[float], float]:
+def by_role(rows: Sequence[Row], origins: Sequence[Origin], longest: Sequence[int]) -> tuple[list[float], float]:
     """Every role of every game alike, however many rows it has (SPAG)."""
     counts = Counter((origin.game, origin.role) for origin in origins)
     weights = [len(rows) / (len(counts) * counts[origin.game, origin.role]) for origin in origins]
-    return weights, float(len(rows) * longest)
+    return weights, float(sum(longest))
 
 
 WEIGHTS: dict[str, Weighing] = {

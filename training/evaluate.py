@@ -15,40 +15,34 @@ from lmgames.aec import GameEnv
 from lmgames.chance import Chance
 from lmgames.game import Game
 from lmgames.records import GameRecord
-from lmgames.registry import make, make_game, split_options
+from lmgames.registry import make
 from lmgames.text import Said
 from training.config import Config
+from training.games import PlayedGame
 
 
-def game_of(config: Config) -> Game[Any, Any]:
-    """The rules of a run."""
-    of_game, _ = split_options(config.game, dict(config.env_options))
-    return make_game(config.game, **of_game)
+def is_exact(game: PlayedGame) -> bool:
+    """Whether exploitability can be computed at every evaluation."""
+    return solve.has_small_tree(game.rules)
 
 
-def exact_game(config: Config) -> Game[Any, Any] | None:
-    """The rules of a run if exploitability can be computed at every evaluation, else None."""
-    game = game_of(config)
-    return game if solve.has_small_tree(game) else None
-
-
-def evaluation_games(agent: Agent, opponent: Agent, config: Config) -> list[Episode]:
+def evaluation_games(agent: Agent, opponent: Agent, game: PlayedGame, config: Config) -> list[Episode]:
     """Games of an agent in each seat against an opponent in all others, the same deals in every seat and every time.
 
     Returns:
         Episodes whose tag is the agent's seat.
     """
-    seats = game_of(config).seats
+    seats = game.rules.seats
     seed = Chance(config.seed).word("evaluation") >> 3
     matches = [
-        Match(config.game, seed + deal, {**dict.fromkeys(seats, opponent), seat: agent}, dict(config.env_options), tag=seat)
+        Match(game.name, seed + deal, {**dict.fromkeys(seats, opponent), seat: agent}, dict(game.options), tag=seat)
         for deal in range(config.play_games)
         for seat in seats
     ]
     return sorted(run_matches(matches, concurrency=config.concurrency), key=lambda episode: episode.index)
 
 
-def exact_outcomes(agent: Agent, opponent: Agent, config: Config) -> dict[str, dict[str, float]]:
+def exact_outcomes(agent: Agent, opponent: Agent, game: PlayedGame) -> dict[str, dict[str, float]]:
     """What `summary` estimates from games, exactly: every course of a game between an agent that answers each observation in one
     way (temperature 0) and an opponent whose moves have known probabilities.
 
@@ -56,13 +50,12 @@ def exact_outcomes(agent: Agent, opponent: Agent, config: Config) -> dict[str, d
         By role of the agent: mean return, and the shares won, drawn and lost. {} if instances cannot be listed or the opponent's
         probabilities are not known.
     """
-    game = game_of(config)
-    instances = game.instances()
+    instances = game.rules.instances()
     if instances is None:
         return {}
-    env = make(config.game, **config.env_options).unwrapped
+    env = make(game.name, **game.options).unwrapped
     ends: dict[str, list[tuple[float, float]]] = {}  # (return, probability)
-    for seat in game.seats:
+    for seat in game.rules.seats:
         front = [_Course(instance, (), 1 / len(instances)) for instance in instances]
         while front:
             asked: list[tuple[_Course, Observation]] = []
@@ -70,7 +63,7 @@ def exact_outcomes(agent: Agent, opponent: Agent, config: Config) -> dict[str, d
             for course in front:
                 course.replay(env)
                 if env.outcome:
-                    role = game.role_of(env.game_state, seat)
+                    role = game.rules.role_of(env.game_state, seat)
                     ends.setdefault(role, []).append((env.returns[seat], course.probability))
                 else:
                     (asked if env.agent_selection == seat else others).append((course, env.observation(env.agent_selection)))
@@ -148,11 +141,6 @@ def transcripts(episodes: Sequence[Episode], count: int) -> list[GameRecord]:
         if turn is not None:
             chosen[turn.index] = turn
     return [episode.record for _, episode in sorted(chosen.items()) if episode.record is not None]
-
-
-def play_against(agent: Agent, opponent: Agent, config: Config) -> dict[str, dict[str, float]]:
-    """The summary of `evaluation_games`."""
-    return summary(evaluation_games(agent, opponent, config))
 
 
 def _summary(paid: NDArray[np.float64]) -> dict[str, float]:

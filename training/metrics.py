@@ -9,34 +9,57 @@ from typing import Any
 
 from agents.play import Step
 from training.advantages import variance_shares
+from training.games import short_name
 from training.rollout import Trajectory
 
 _THINK_TAG = re.compile(r"<(/?)(?:think|thinking|reasoning|scratchpad)>", re.IGNORECASE)
 
 
-def play_metrics(played: Sequence[Trajectory]) -> dict[str, Any]:
+def play_metrics(played: Sequence[Trajectory], *, several_games: bool = False) -> dict[str, Any]:
     """Of the learning seats' trajectories of one step.
+
+    Args:
+        several_games: whether the run plays more than one.
 
     Returns:
         games, replies: numbers.
         invalid_rate, truncated_rate, empty_thinking: shares of replies refused, cut off, without a word of private reasoning.
         reply_tokens, reply_median: length.
         reply_tokens_by: length in trajectories that were won (return above 0), drawn and lost.
-        return: mean by role. won: share by role, of the games with the weights in training in every seat.
+        by_game: all these by game, where there are several.
+        return: mean by role. won: share by role, of the games with the weights in training in every seat. Of several games the
+            roles are called "GAME/ROLE".
         distinct_actions, action_entropy: different moves, and nats, at an observation that came up more than once in the step.
         variance_share: see `variance_shares`.
     """
-    steps = [step for trajectory in played for step in trajectory.steps]
-    lengths = [len(step.reply.reply_ids) for step in steps]
     returns: dict[str, list[float]] = defaultdict(list)
     won: dict[str, list[bool]] = defaultdict(list)
-    by_result: dict[str, list[int]] = defaultdict(list)
+    of_game: dict[str, list[Trajectory]] = defaultdict(list)
     for trajectory in played:
         outcome = trajectory.outcome
-        returns[outcome.role].append(outcome.return_)
+        game = short_name(outcome.game)
+        role = f"{game}/{outcome.role}" if several_games else outcome.role
+        of_game[game].append(trajectory)
+        returns[role].append(outcome.return_)
         if outcome.opponent == "self":
-            won[outcome.role].append(outcome.return_ > 0)
-        result = "won" if outcome.return_ > 0 else "lost" if outcome.return_ < 0 else "drawn"
+            won[role].append(outcome.return_ > 0)
+    return {
+        **_reply_metrics(played),
+        **({"by_game": {game: _reply_metrics(of) for game, of in sorted(of_game.items())}} if several_games else {}),
+        "return": {role: sum(of_role) / len(of_role) for role, of_role in sorted(returns.items())},
+        "won": {role: _share(of_role) for role, of_role in sorted(won.items())},
+        **_variety([step for trajectory in played for step in trajectory.steps]),
+        "variance_share": variance_shares([trajectory.outcome for trajectory in played]),
+    }
+
+
+def _reply_metrics(played: Sequence[Trajectory]) -> dict[str, Any]:
+    steps = [step for trajectory in played for step in trajectory.steps]
+    lengths = [len(step.reply.reply_ids) for step in steps]
+    by_result: dict[str, list[int]] = defaultdict(list)
+    for trajectory in played:
+        return_ = trajectory.outcome.return_
+        result = "won" if return_ > 0 else "lost" if return_ < 0 else "drawn"
         by_result[result] += [len(step.reply.reply_ids) for step in trajectory.steps]
     return {
         "games": len({trajectory.outcome.episode for trajectory in played}),
@@ -47,10 +70,6 @@ def play_metrics(played: Sequence[Trajectory]) -> dict[str, Any]:
         "reply_tokens": sum(lengths) / max(1, len(lengths)),
         "reply_median": float(median(lengths)) if lengths else 0.0,
         "reply_tokens_by": {result: sum(of) / len(of) for result, of in sorted(by_result.items()) if of},
-        "return": {role: sum(of_role) / len(of_role) for role, of_role in sorted(returns.items())},
-        "won": {role: _share(of_role) for role, of_role in sorted(won.items())},
-        **_variety(steps),
-        "variance_share": variance_shares([trajectory.outcome for trajectory in played]),
     }
 
 

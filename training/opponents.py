@@ -7,7 +7,7 @@ RUN/pool/step_000050/   weights as they were then; no retention removes them
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ from agents.models.model import Sampling
 from agents.play import Episode, Match, run_matches
 from agents.specs import make_agent
 from lmgames.chance import Chance
-from lmgames.registry import make_game, split_options
 from training.checkpoint import write_folder
-from training.config import Config
+from training.config import Config, can_play
+from training.games import PlayedGame, by_game, short_name
 from training.meta import alpha_rank, zero_sum_nash
 
 LEARNER = "learner"
@@ -143,20 +143,19 @@ class OpponentPool:
     Args:
         config: settings of the run.
         folder: of the run.
-        sampling: how snapshots reply, as the learner does.
+        sampling: how snapshots reply in each game, as the learner does.
     """
 
-    def __init__(self, config: Config, folder: Path, sampling: Sampling):
+    def __init__(self, config: Config, folder: Path, sampling: Mapping[str, Sampling]):
         self.config = config
         self.folder = folder
         self.sampling = sampling
-        of_game, _ = split_options(config.game, dict(config.env_options))
-        self.game = make_game(config.game, **of_game)
         fixed = [config.exploit] if config.exploit else config.pool
         self.members = [Member(spec, spec) for spec in fixed]
-        self.payoffs = PayoffTable()
-        self._agents: dict[str, Agent] = {}  # by name of the member
-        self._used: set[str] = set()  # in this step
+        self.payoffs = {game.name: PayoffTable() for game in config.played}
+        """By game: what one pays is in its own unit."""
+        self._agents: dict[tuple[str, str], Agent] = {}  # by names of the member and the game
+        self._used: set[tuple[str, str]] = set()  # in this step
 
     def add_snapshot(self, step: int, save: Callable[[Path], None]) -> None:
         """Keeps weights as a member.
@@ -167,64 +166,77 @@ class OpponentPool:
         """
         member = Member(f"step_{step:06d}")
         write_folder(self.folder / "pool" / member.name, save)
-        self._agents.pop(member.name, None)
+        self._agents = {key: agent for key, agent in self._agents.items() if key[0] != member.name}
         self.members = [each for each in self.members if each.name != member.name] + [member]
 
-    def agent(self, member: Member) -> Agent:
+    def agent(self, member: Member, game: PlayedGame) -> Agent:
         """Who plays for a member. Held as long as it is met in every step."""
-        self._used.add(member.name)
-        if member.name not in self._agents:
+        key = (member.name, game.name)
+        self._used.add(key)
+        if key not in self._agents:
             if member.spec:
-                self._agents[member.name] = make_agent(member.spec)
+                self._agents[key] = make_agent(member.spec)
             else:
                 model = load(str(self.folder / "pool" / member.name), dtype="float32")
-                self._agents[member.name] = ModelAgent(model, sampling=self.sampling)
-        return self._agents[member.name]
+                self._agents[key] = ModelAgent(model, sampling=self.sampling[game.name])
+        return self._agents[key]
 
-    def eligible(self) -> list[Member]:
-        """Those that may be met now, fixed ones first."""
-        fixed = [member for member in self.members if member.spec]
+    def eligible(self, game: PlayedGame) -> list[Member]:
+        """Those that may be met now in a game, fixed ones first."""
+        fixed = [member for member in self.members if member.spec and can_play(member.spec, game)]
         snapshots = [member for member in self.members if not member.spec]
         return fixed + (snapshots[-self.config.pool_last :] if self.config.pool_last else snapshots)
 
-    def weights(self) -> dict[str, float]:
-        """Probability of each member to be met; {} for an empty pool."""
-        names = [member.name for member in self.eligible()]
+    def weights(self, game: PlayedGame) -> dict[str, float]:
+        """Probability of each member to be met in a game; {} if there is none."""
+        names = [member.name for member in self.eligible(game)]
         if not names:
             return {}
-        weights = SAMPLERS[self.config.pool_sampler](names, self.payoffs)
+        weights = SAMPLERS[self.config.pool_sampler](names, self.payoffs[game.name])
         total = sum(weights)
         if not total > 0:
             weights, total = [1.0] * len(names), float(len(names))
         return {name: weight / total for name, weight in zip(names, weights, strict=True)}
 
-    def pairings(self, step: int) -> dict[int, Pairing]:
+    def pairings(self, step: int, groups: Sequence[tuple[PlayedGame, int]]) -> dict[int, Pairing]:
         """Which groups of a step's games are played against whom; the other groups are self-play.
 
-        Every role gets the same number of groups, against the same members.
+        Of each game's groups over the run, `p_self` are self-play to within one group. The others go through the roles in turn,
+        and each round of the roles has one opponent, also where a step ends within it.
+
+        Args:
+            groups: (game, number among the groups of that game) of each group.
         """
         if not self.config.plays_pool:
             return {}
-        if self.config.pool_sampler in NEED_PAYOFFS:
-            self._fill_payoffs()
-        weights = self.weights()
-        if not weights:
-            return {}
-        groups, roles = self.config.games_per_step // self.config.group_size, self.game.roles
-        share = 1 - self.config.share_of_self
-        rounds = max(1, int(share * groups / len(roles) + 1e-9))
-        chance = Chance(self.config.seed).derive("pool", step)
-        by_name = {member.name: member for member in self.members}
-        drawn = [chance.weighted(list(weights), list(weights.values()), "member", number) for number in range(rounds)]
-        places = chance.shuffled(range(groups), "groups")
-        paired = [Pairing(role, by_name[name]) for name in drawn for role in roles]
-        return dict(sorted(zip(places, paired, strict=False)))
+        found: dict[int, Pairing] = {}
+        for game in self.config.played:
+            of_game = {number: place for place, (its, number) in enumerate(groups) if its is game}
+            if self.config.pool_sampler in NEED_PAYOFFS:
+                self._fill_payoffs(game)
+            weights = self.weights(game)
+            if not of_game or not weights:
+                continue
+            first, last = (self._against_others(number) for number in (min(of_game), max(of_game) + 1))
+            chance = Chance(self.config.seed).derive("pool", game.name)
+            places = chance.shuffled(list(of_game.values()), "groups", step)
+            by_name = {member.name: member for member in self.members}
+            for place, number in zip(places, range(first, last), strict=False):
+                turn, role = divmod(number, len(game.rules.roles))
+                name = chance.weighted(list(weights), list(weights.values()), "member", turn)
+                found[place] = Pairing(game.rules.roles[role], by_name[name])
+        return dict(sorted(found.items()))
 
-    def seats(self, pairing: Pairing, instance: Any) -> frozenset[str]:
+    def _against_others(self, groups: int) -> int:
+        """How many of the first groups of a game are no self-play."""
+        return int((1 - self.config.share_of_self) * groups + 1e-9)
+
+    def seats(self, pairing: Pairing, game: PlayedGame, instance: Any) -> frozenset[str]:
         """The learner's seats in a game on this deal: those of its role, or the first one's role where the deal lacks it."""
-        state = self.game.start(instance)
-        roles = {seat: self.game.role_of(state, seat) for seat in self.game.seats}
-        role = pairing.role if pairing.role in roles.values() else roles[self.game.seats[0]]
+        rules = game.rules
+        state = rules.start(instance)
+        roles = {seat: rules.role_of(state, seat) for seat in rules.seats}
+        role = pairing.role if pairing.role in roles.values() else roles[rules.seats[0]]
         return frozenset(seat for seat, its in roles.items() if its == role)
 
     def record(self, pairing: Pairing, seats: frozenset[str], episode: Episode) -> None:
@@ -233,60 +245,63 @@ class OpponentPool:
 
     def _count(self, who: str, against: str, seats: frozenset[str], episode: Episode) -> None:
         assert episode.record is not None
+        payoffs = self.payoffs[short_name(episode.record.env_id)]
         usual = float(np.mean([paid for seat, paid in episode.returns.items() if seat not in seats]))
         for role in sorted({episode.record.roles[seat] for seat in seats}):
             paid = float(np.mean([episode.returns[seat] for seat in seats if episode.record.roles[seat] == role]))
-            self.payoffs.add(who, against, role, paid, 0.5 * (1 + (paid > usual) - (paid < usual)))
+            payoffs.add(who, against, role, paid, 0.5 * (1 + (paid > usual) - (paid < usual)))
 
     def end_step(self) -> None:
         """After a step's games: what the learner won counts a little less, and what the members have computed is forgotten, so
         that a step's games do not depend on what was played before."""
-        self.payoffs.fade(LEARNER, MEMORY)
-        self._agents = {name: agent for name, agent in self._agents.items() if name in self._used}
+        for payoffs in self.payoffs.values():
+            payoffs.fade(LEARNER, MEMORY)
+        self._agents = {key: agent for key, agent in self._agents.items() if key in self._used}
         self._used = set()
         for agent in self._agents.values():
             if isinstance(agent, ModelAgent):
                 agent.model.close()
 
-    def _fill_payoffs(self) -> None:
-        """Plays the pairs of members that have not met, each in every role."""
+    def _fill_payoffs(self, game: PlayedGame) -> None:
+        """Plays the pairs of members that have not met in a game, each in every role."""
         unmet = [
             (one, other)
-            for one, other in itertools.combinations(self.eligible(), 2)
-            if not self.payoffs.games(one.name, other.name)
+            for one, other in itertools.combinations(self.eligible(game), 2)
+            if not self.payoffs[game.name].games(one.name, other.name)
         ]
         for one, other in unmet:
             chance = Chance(self.config.seed).derive("payoffs", one.name, other.name)
             matches = []
-            for number, role in itertools.product(range(self.config.payoff_games), self.game.roles):
-                instance = self.game.deal(chance.derive("deal", number))
-                seats = self.seats(Pairing(role, other), instance)
-                agents = {seat: self.agent(one if seat in seats else other) for seat in self.game.seats}
+            for number, role in itertools.product(range(self.config.payoff_games), game.rules.roles):
+                instance = game.rules.deal(chance.derive("deal", number))
+                seats = self.seats(Pairing(role, other), game, instance)
+                agents = {seat: self.agent(one if seat in seats else other, game) for seat in game.rules.seats}
                 seed = chance.word("game", number, role) >> 2
-                matches.append(
-                    Match(self.config.game, seed, agents, dict(self.config.env_options), instance=instance, tag=seats)
-                )
+                matches.append(Match(game.name, seed, agents, dict(game.options), instance=instance, tag=seats))
             played = run_matches(matches, concurrency=self.config.concurrency)
             for episode in sorted(played, key=lambda episode: episode.index):
                 seats = episode.match.tag
                 self._count(one.name, other.name, seats, episode)
-                self._count(other.name, one.name, frozenset(self.game.seats) - seats, episode)
+                self._count(other.name, one.name, frozenset(game.rules.seats) - seats, episode)
 
     def metrics(self) -> dict[str, Any]:
-        """Who may be met how often, and how the learner does; {} without a pool."""
+        """Who may be met how often, and how the learner does, by game where there are several; {} without a pool."""
         if not self.config.plays_pool:
             return {}
-        weights = self.weights()
-        met = {name: self.payoffs.score(LEARNER, name) for name in weights if self.payoffs.games(LEARNER, name)}
-        line: dict[str, Any] = {"pool": {"weights": weights, "score": met}}
-        if self.config.exploit:
-            line["exploit"] = self.payoffs.return_(LEARNER, self.config.exploit)
-        return line
+        pool, exploit = {}, {}
+        for game in self.config.played:
+            weights, payoffs = self.weights(game), self.payoffs[game.name]
+            met = {name: payoffs.score(LEARNER, name) for name in weights if payoffs.games(LEARNER, name)}
+            pool[game.name] = {"weights": weights, "score": met}
+            exploit[game.name] = payoffs.return_(LEARNER, self.config.exploit)
+        return {"pool": by_game(pool), **({"exploit": by_game(exploit)} if self.config.exploit else {})}
 
     def state_dict(self) -> dict[str, Any]:
         """Of JSON types."""
-        return {"members": [asdict(member) for member in self.members], "payoffs": self.payoffs.state_dict()}
+        payoffs = {name: payoffs.state_dict() for name, payoffs in self.payoffs.items()}
+        return {"members": [asdict(member) for member in self.members], "payoffs": payoffs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.members = [Member(**member) for member in state["members"]]
-        self.payoffs.load_state_dict(state["payoffs"])
+        for name, payoffs in self.payoffs.items():
+            payoffs.load_state_dict(state["payoffs"][name])

@@ -8,9 +8,9 @@ from agents.agent import Agent
 from agents.play import Episode, Match, Step, run_matches
 from lmgames.chance import Chance
 from lmgames.game import Game
-from lmgames.registry import make_game, split_options
 from training.advantages import Outcome
 from training.config import Config
+from training.games import dealt
 from training.opponents import OpponentPool, Pairing
 
 
@@ -59,39 +59,37 @@ def matches(config: Config, step: int, agents: Mapping[str, Agent], pool: Oppone
     Args:
         config: settings of the run.
         step: number of the optimiser step.
-        agents: the learner's, by seat.
+        agents: the learner's, by game.
         pool: gives some groups other policies in some seats.
 
     Returns:
         Matches whose tag is a `Seating`.
     """
-    of_game, _ = split_options(config.game, dict(config.env_options))
-    game = make_game(config.game, **of_game)
     chance = Chance(config.seed).derive("rollout", step)
-    pairings = pool.pairings(step) if pool is not None else {}
-    for group in range(config.games_per_step // config.group_size):
-        instance = _instance(game, config, step, group)
-        seating = Seating((step, group), frozenset(agents))
-        seated = dict(agents)
+    groups = dealt(config.played, step * config.groups_per_step, config.groups_per_step)
+    pairings = pool.pairings(step, groups) if pool is not None else {}
+    for group, (game, number) in enumerate(groups):
+        instance = _instance(game.rules, config, number)
+        seated = dict.fromkeys(game.rules.seats, agents[game.name])
+        seating = Seating((step, group), frozenset(seated))
         if pool is not None and group in pairings:
             pairing = pairings[group]
-            seating = Seating((step, group), pool.seats(pairing, instance), pairing)
-            other = pool.agent(pairing.member)
-            seated = {seat: agent if seat in seating.learners else other for seat, agent in agents.items()}
+            seating = Seating((step, group), pool.seats(pairing, game, instance), pairing)
+            other = pool.agent(pairing.member, game)
+            seated = {seat: agent if seat in seating.learners else other for seat, agent in seated.items()}
         for member in range(config.group_size):
             yield Match(
-                env_id=config.game,
+                env_id=game.name,
                 seed=chance.word("game", group, member) >> 2,
                 agents=seated,
-                options=dict(config.env_options),
+                options=dict(game.options),
                 instance=instance,
                 tag=seating,
             )
 
 
-def _instance(game: Game[Any, Any], config: Config, step: int, group: int) -> Any:
-    groups = config.games_per_step // config.group_size
-    number = step * groups + group
+def _instance(game: Game[Any, Any], config: Config, number: int) -> Any:
+    """What group `number` of a game's groups is dealt."""
     instances = game.instances() if config.deals == "stratified" else None
     if instances is None:
         return game.deal(Chance(config.seed).derive("deal", number))

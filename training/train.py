@@ -17,11 +17,13 @@ from agents.models.hf import HFModel, load
 from agents.models.model import Model, Sampling
 from agents.specs import make_agent
 from lmgames import solve
+from lmgames.records import GameRecord
 from training.alarms import Alarms
 from training.checkpoint import MetricsFile, load_latest, save_step, write_file, write_folder
-from training.config import Config
+from training.config import Config, can_play
 from training.credit import Credit
-from training.evaluate import AveragePolicy, evaluation_games, exact_game, game_of, summary, transcripts
+from training.evaluate import AveragePolicy, evaluation_games, is_exact, summary, transcripts
+from training.games import PlayedGame, by_game
 from training.learner import Learner
 from training.metrics import play_metrics
 from training.opponents import OpponentPool
@@ -30,7 +32,7 @@ from training.sampler import Sampler, make_sampler
 from training.samples import Row
 from training.stop import Stop
 from training.tiny import make_model, make_tokenizer
-from training.warmup import random_play, shown_turns, warm_up
+from training.warmup import random_play_of, shown_turns, warm_up
 
 
 class Display(Protocol):
@@ -48,15 +50,21 @@ class Run:
     config: Config
     folder: Path
     sampler: Sampler
-    agent: ModelAgent
-    """The policy in training, with the weights published last."""
+    agents: dict[str, ModelAgent]
+    """By game, the policy in training, with the weights published last."""
     learner: Learner
     credit: Credit
-    average: AveragePolicy
+    averages: dict[str, AveragePolicy]
+    """By game, of those small enough."""
     pool: OpponentPool
     alarms: Alarms = field(default_factory=Alarms)
     skipped: int = 0
     """Steps in a row that could not be taken."""
+
+    @property
+    def agent(self) -> ModelAgent:
+        """One of them: they share the engine and how it is spoken to."""
+        return next(iter(self.agents.values()))
 
     @property
     def last_model(self) -> Model:
@@ -68,6 +76,10 @@ class Run:
         """The average of the weights as an engine."""
         return HFModel(self.learner.ema, self.agent.model.tokenizer, version=self.learner.step_number)
 
+    def player(self, game: PlayedGame, model: Model) -> ModelAgent:
+        """Who plays a game with a model, as in training."""
+        return ModelAgent(model, sampling=self.agents[game.name].sampling)
+
     def publish(self) -> None:
         """Sends the weights in training to the sampler."""
         self.sampler.publish(self.learner.model, self.learner.step_number)
@@ -76,7 +88,7 @@ class Run:
         return {
             "learner": self.learner.state_dict(),
             "credit": self.credit.state_dict(),
-            "average": self.average.state_dict(),
+            "averages": {game: average.state_dict() for game, average in self.averages.items()},
             "pool": self.pool.state_dict(),
             "alarms": self.alarms.state_dict(),
             "skipped": self.skipped,
@@ -85,7 +97,8 @@ class Run:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.learner.load_state_dict(state["learner"])
         self.credit.load_state_dict(state["credit"])
-        self.average.load_state_dict(state["average"])
+        for game, average in self.averages.items():
+            average.load_state_dict(state["averages"][game])
         self.pool.load_state_dict(state["pool"])
         self.alarms.load_state_dict(state["alarms"])
         self.skipped = state["skipped"]
@@ -152,15 +165,18 @@ def train(config: Config, folder: Path, display: Display) -> dict[str, Any]:
 def new_run(config: Config, folder: Path) -> Run:
     model, tokenizer = _model_and_tokenizer(config)
     sampler = make_sampler(config, model, tokenizer, folder)
-    sampling = Sampling(temperature=config.temperature, max_tokens=config.max_reply_tokens)
+    sampling = {
+        game.name: Sampling(temperature=config.temperature, max_tokens=game.max_reply_tokens)
+        for game in (*config.played, *config.held_out)
+    }
     return Run(
         config=config,
         folder=folder,
         sampler=sampler,
-        agent=ModelAgent(sampler.model, sampling=sampling),
+        agents={name: ModelAgent(sampler.model, sampling=of_game) for name, of_game in sampling.items()},
         learner=Learner(model, config, total_steps=config.steps * config.updates_per_step),
         credit=Credit(config),
-        average=AveragePolicy(),
+        averages={game.name: AveragePolicy() for game in (*config.played, *config.held_out) if is_exact(game)},
         pool=OpponentPool(config, folder, sampling),
     )
 
@@ -169,8 +185,8 @@ def _model_and_tokenizer(config: Config) -> tuple[Any, Any]:
     if config.model != "tiny":
         loaded = load(config.model, dtype="float32")
         return loaded.model, loaded.tokenizer
-    texts = [turn.text for turn in shown_turns(config)]
-    replies = [" ".join(turn.replies) for turn in random_play(config.game, config.env_options, 50, config.seed)]
+    texts = [turn.text for of_game in shown_turns(config) for turn in of_game]
+    replies = [" ".join(turn.replies) for of_game in random_play_of(config, 50) for turn in of_game]
     tokenizer = make_tokenizer(texts + replies, config.vocab_size)
     model = make_model(
         tokenizer,
@@ -204,10 +220,7 @@ def _start(run: Run, display: Display, log: Log, stop: Stop) -> bool:
         # Both slow copies begin at the warm start.
         run.learner = Learner(run.learner.model, config, run.learner.total_steps)
     line: dict[str, Any] = {"step": 0, "seconds": {"warm_up": time.perf_counter() - began}}
-    line |= _exact(run)
-    if config.play_every:
-        line["against"] = _against(run, 0)
-    log.write(line)
+    log.write(line | _evaluated(run, 0))
     save_model(run, run.folder / "start")
     save_step(run.folder, 0, run.state_dict(), config.keep)
     return True
@@ -231,10 +244,12 @@ def _steps(run: Run, first: int, log: Log, stop: Stop) -> dict[str, Any]:
 def _one_step(run: Run, step: int) -> dict[str, Any]:
     config = run.config
     began = time.perf_counter()
-    played = collect(config, step, dict.fromkeys(game_of(config).seats, run.agent), run.pool)
+    played = collect(config, step, run.agents, run.pool)
     rolled_out = time.perf_counter()
     credited = run.credit.rows(played, step)
-    line = {"step": step + 1, **_learn(run, credited.rows, credited.norm_tokens), **play_metrics(played), **credited.metrics}
+    line = {"step": step + 1, **_learn(run, credited.rows, credited.norm_tokens)}
+    line |= play_metrics(played, several_games=len(config.played) > 1)
+    line |= credited.metrics
     learnt = time.perf_counter()
     run.publish()
     published = time.perf_counter()
@@ -244,10 +259,7 @@ def _one_step(run: Run, step: int) -> dict[str, Any]:
     if config.alarms:
         found = run.alarms.check(line)
         line |= {"alarms": found} if found else {}
-    if config.eval_every and ((step + 1) % config.eval_every == 0 or step + 1 == config.steps):
-        line |= _exact(run)
-    if config.play_every and ((step + 1) % config.play_every == 0 or step + 1 == config.steps):
-        line["against"] = _against(run, step + 1)
+    line |= _evaluated(run, step + 1)
     line["seconds"] = {
         "rollout": rolled_out - began,
         "train": learnt - rolled_out,
@@ -281,40 +293,63 @@ def _learn(run: Run, rows: list[Row], norm_tokens: float) -> dict[str, Any]:
     return asdict(stats)
 
 
-def _exact(run: Run) -> dict[str, Any]:
-    """NashConv of the last weights, of the average of the policies so far, and of the EMA, where the game is small enough."""
-    game = exact_game(run.config)
-    if game is None:
-        return {}
-    last = _elicit(run, run.last_model)
-    ema = _elicit(run, run.ema_model)
-    run.average.add(game, last.policy)
+def _evaluated(run: Run, step: int) -> dict[str, Any]:
+    """What the policies are worth after a step, where it is their turn to be looked at; held-out games under "holdout"."""
+    config = run.config
+
+    def is_due(every: int) -> bool:
+        return bool(every) and (step % every == 0 or step == config.steps)
+
+    line: dict[str, Any] = {}
+    holdout: dict[str, dict[str, Any]] = {game.name: {} for game in config.held_out}
+    if is_due(config.eval_every):
+        exact = {game.name: _exact(run, game) for game in (*config.played, *config.held_out) if game.name in run.averages}
+        for name in ("nash_conv", "illegal_mass"):
+            if found := {game.name: exact[game.name][name] for game in config.played if game.name in exact}:
+                line[name] = found if len(config.played) > 1 else found[config.played[0].name]
+        for game in config.held_out:
+            holdout[game.name] |= exact.get(game.name, {})
+    if is_due(config.play_every):
+        kept: list[GameRecord] = []
+        line["against"] = by_game({game.name: _against(run, game, kept) for game in config.played})
+        for game in config.held_out:
+            holdout[game.name]["against"] = _against(run, game, kept)
+        if kept:
+            write_file(run.folder / "games" / f"step_{step:06d}.jsonl", "".join(record.to_json() + "\n" for record in kept))
+    return line | ({"holdout": holdout} if any(holdout.values()) else {})
+
+
+def _exact(run: Run, game: PlayedGame) -> dict[str, Any]:
+    """NashConv of the last weights, of the average of the policies so far, and of the EMA."""
+    last = _elicit(run, game, run.last_model)
+    ema = _elicit(run, game, run.ema_model)
+    average = run.averages[game.name]
+    average.add(game.rules, last.policy)
     return {
         "nash_conv": {
-            "last": solve.nash_conv(game, last.policy),
-            "average": solve.nash_conv(game, run.average.policy()),
-            "ema": solve.nash_conv(game, ema.policy),
+            "last": solve.nash_conv(game.rules, last.policy),
+            "average": solve.nash_conv(game.rules, average.policy()),
+            "ema": solve.nash_conv(game.rules, ema.policy),
         },
         "illegal_mass": {"last": last.illegal_mass, "ema": ema.illegal_mass},
     }
 
 
-def _against(run: Run, step: int) -> dict[str, Any]:
-    """Games of the EMA against each fixed opponent, by opponent and role of the model; some are kept in full in
-    RUN/games/step_000100.jsonl."""
-    agent = ModelAgent(run.ema_model, sampling=run.agent.sampling)
-    found, kept = {}, []
+def _against(run: Run, game: PlayedGame, kept: list[GameRecord]) -> dict[str, Any]:
+    """Games of the EMA against each fixed opponent that knows the game, by opponent and role of the model; adds some of them to
+    those that are kept in full."""
+    agent = run.player(game, run.ema_model)
+    found = {}
     for spec in run.config.opponents:
-        episodes = evaluation_games(agent, make_agent(spec), run.config)
-        found[spec] = summary(episodes)
-        kept += transcripts(episodes, run.config.transcripts)
-    if kept:
-        write_file(run.folder / "games" / f"step_{step:06d}.jsonl", "".join(record.to_json() + "\n" for record in kept))
+        if can_play(spec, game):
+            episodes = evaluation_games(agent, make_agent(spec), game, run.config)
+            found[spec] = summary(episodes)
+            kept += transcripts(episodes, run.config.transcripts)
     return found
 
 
-def _elicit(run: Run, model: Model) -> Elicited:
-    elicited = policy_of_agent(ModelAgent(model, sampling=run.agent.sampling), run.config.game, **run.config.env_options)
+def _elicit(run: Run, game: PlayedGame, model: Model) -> Elicited:
+    elicited = policy_of_agent(run.player(game, model), game.name, **game.options)
     assert elicited is not None, "a model's replies can be scored"
     return elicited
 

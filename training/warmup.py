@@ -13,7 +13,7 @@ it is known what it would do also where it would not have come to (as in DAgger:
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +23,8 @@ from agents.specs import make_agent
 from lmgames.chance import Chance
 from lmgames.registry import make
 from training import loss as losses
-from training.config import Config
+from training.config import Config, can_play
+from training.games import rota, shared_out, weights_of
 from training.samples import Row, make_batch, reply_logits
 
 RECALL = "\nRecall: "
@@ -39,7 +40,7 @@ class Turn:
     replies: tuple[str, ...]
 
 
-def random_play(game: str, options: dict[str, object], games: int, seed: int) -> list[Turn]:
+def random_play(game: str, options: Mapping[str, object], games: int, seed: int) -> list[Turn]:
     """The turns of `games` games of random legal play."""
     env = make(game, **options)
     turns: list[Turn] = []
@@ -52,7 +53,7 @@ def random_play(game: str, options: dict[str, object], games: int, seed: int) ->
     return turns
 
 
-def taught_play(game: str, options: dict[str, object], games: int, seed: int, player: str, noise: float) -> list[Turn]:
+def taught_play(game: str, options: Mapping[str, object], games: int, seed: int, player: str, noise: float) -> list[Turn]:
     """The turns of `games` games of a player against itself, and what it replies at each.
 
     Args:
@@ -74,12 +75,25 @@ def taught_play(game: str, options: dict[str, object], games: int, seed: int, pl
     return turns
 
 
-def shown_turns(config: Config) -> list[Turn]:
-    """What the warm start of a run imitates."""
-    about = (config.game, config.env_options, config.warmup_games, config.seed)
+def shown_turns(config: Config) -> list[list[Turn]]:
+    """What the warm start of a run imitates, of each of its games: `warmup_games` in all, shared out by weight."""
     if config.warmup_player == "random":
-        return random_play(*about)
-    return taught_play(*about, config.warmup_player, config.warmup_noise)
+        return random_play_of(config, config.warmup_games)
+    counts = shared_out(config.warmup_games, config.played)
+    return [
+        taught_play(game.name, game.options, count, config.seed, config.warmup_player, config.warmup_noise)
+        if can_play(config.warmup_player, game)
+        else random_play(game.name, game.options, count, config.seed)
+        for game, count in zip(config.played, counts, strict=True)
+    ]
+
+
+def random_play_of(config: Config, games: int) -> list[list[Turn]]:
+    """Turns of random legal play of each of a run's games."""
+    counts = shared_out(games, config.played)
+    return [
+        random_play(game.name, game.options, count, config.seed) for game, count in zip(config.played, counts, strict=True)
+    ]
 
 
 def recall_items(texts: Sequence[str]) -> list[list[tuple[str, str]]]:
@@ -109,6 +123,20 @@ def _neighbours(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
+@dataclass(frozen=True, slots=True)
+class _Lesson:
+    """What is taught of one game: its turns, what may be asked about each, and which have something to ask."""
+
+    turns: list[Turn]
+    items: list[list[tuple[str, str]]]
+    askable: list[int]
+
+    @classmethod
+    def of(cls, turns: list[Turn]) -> "_Lesson":
+        items = recall_items([turn.text for turn in turns])
+        return cls(turns, items, [index for index, pairs in enumerate(items) if pairs])
+
+
 def warm_up(
     model: nn.Module,
     config: Config,
@@ -124,21 +152,21 @@ def warm_up(
         encode_reply: reply text -> ids, the end token included.
         on_step: called with (steps done, loss in nats a token).
     """
-    turns = shown_turns(config)
-    items = recall_items([turn.text for turn in turns])
-    askable = [index for index, pairs in enumerate(items) if pairs]
+    lessons = [_Lesson.of(turns) for turns in shown_turns(config)]
+    order = rota(weights_of(config.played))
     chance = Chance(config.seed).derive("warm-up")
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.warmup_lr, betas=(0.9, 0.99), weight_decay=0.0)
     model.train()
     for step in range(config.warmup_steps):
         rows = []
         for number in range(config.warmup_rows):
-            turn = chance.choice(turns, "turn", step, number)
+            lesson = lessons[order[step * config.warmup_rows + number]]
+            turn = chance.choice(lesson.turns, "turn", step, number)
             rows.append(Row(encode(turn.text), encode_reply(chance.choice(turn.replies, "reply", step, number))))
-            if askable:
-                index = chance.choice(askable, "recalled turn", step, number)
-                cue, word = chance.choice(items[index], "recalled word", step, number)
-                rows.append(Row(encode(turns[index].text + RECALL + cue), encode_reply(word)))
+            if lesson.askable:
+                index = chance.choice(lesson.askable, "recalled turn", step, number)
+                cue, word = chance.choice(lesson.items[index], "recalled word", step, number)
+                rows.append(Row(encode(lesson.turns[index].text + RECALL + cue), encode_reply(word)))
         batch = make_batch(rows, device=next(model.parameters()).device)
         logp_UR = losses.token_logprobs(reply_logits(model, batch), batch.reply_ids_UR)
         loss = losses.supervised_loss(logp_UR[batch.row_B], batch.is_reply_BR)

@@ -26,8 +26,8 @@ def test_order_of_precedence(tmp_path):
         ({"learning_rate": 1.0}, "no setting 'learning_rate'"),
         ({"basline": "none"}, "did you mean 'baseline'"),
         ({"baseline": "role_lo"}, "did you mean 'role_loo'"),
-        ({"game": "KuhnPokr-v0"}, "did you mean 'KuhnPoker-v0'"),
-        ({"env_options": {"hand": 3}}, "did you mean 'hands'"),
+        ({"games": "KuhnPokr-v0"}, "did you mean 'KuhnPoker-v0'"),
+        ({"games": {"KuhnPoker-v0": {"hand": 3}}}, "did you mean 'hands'"),
         ({"steps": "many"}, "steps='many' is not of type int"),
         ({"games_per_step": 7, "group_size": 3}, "no multiple of group_size=3"),
         ({"baseline": "seed_role_loo", "group_size": 1}, "compares games on one deal"),
@@ -40,14 +40,12 @@ def test_order_of_precedence(tmp_path):
         ({"importance_cap": 1.0}, "importance_cap=1.0"),
         ({"loss": "reinforce", "epochs": 2}, "no ratio to the old policy"),
         ({"credit": "turn", "forfeits": "pay"}, "pays a whole game"),
-        ({"games_per_step": 8, "group_size": 8}, "1 groups"),
         ({"exploit": "random", "pool": "nash"}, "leave pool out"),
-        ({"exploit": "random", "games_per_step": 24, "group_size": 8}, "a multiple for each of the 2 roles"),
         ({"snapshot_every": 0}, "empty pool"),
         ({"pool": "minimax"}, "minimax"),
         ({"warmup_player": "minimax"}, "KuhnPoker has no reference player 'minimax'"),
         ({"warmup_noise": 2.0}, "warmup_noise=2.0"),
-        ({"game": "DealOrNoDeal-v0", "pool_sampler": "nash"}, "needs a zero-sum game"),
+        ({"games": "DealOrNoDeal-v0", "pool_sampler": "nash"}, "needs a zero-sum game"),
     ],
 )
 def test_refused(overrides, complaint):
@@ -70,8 +68,8 @@ def test_command_line_refuses_with_2(capsys, arguments, complaint):
 
 
 def test_options_of_the_environment_add_to_the_presets():
-    config = load_config(None, {"preset": "spiral", "env_options": {"show_rules": False}})
-    assert config.env_options == {"invalid_policy": "forfeit", "show_rules": False}
+    config = load_config(None, {"preset": "spiral", "games": {"TicTacToe-v0": {"show_rules": False}}})
+    assert config.games == {"TicTacToe-v0": {"invalid_policy": "forfeit", "show_rules": False}}
 
 
 def test_tensorboard_is_asked_for_by_name_where_it_is_missing(monkeypatch):

@@ -26,7 +26,7 @@ def trajectory(role, episode, return_, *steps, forfeited_by=(), opponent="self",
 
 
 def credit(**settings):
-    return Credit(load_config(None, {"game": "KuhnPoker-v0", "p_self": 1.0, "advantage_clip": 0.0, **settings}))
+    return Credit(load_config(None, {"games": "KuhnPoker-v0", "p_self": 1.0, "advantage_clip": 0.0, **settings}))
 
 
 def advantages(trajs, **settings):
@@ -158,7 +158,7 @@ ORIGINS = [Origin("g", "a", 0, "s0"), Origin("g", "a", 0, "s0"), Origin("g", "a"
     ],
 )
 def test_row_weights_by_hand(name, weights, norm):
-    assert WEIGHTS[name](ROWS, ORIGINS, 8) == (pytest.approx(weights), norm)
+    assert WEIGHTS[name](ROWS, ORIGINS, [8] * len(ROWS)) == (pytest.approx(weights), norm)
 
 
 def test_preset_spiral_by_hand():
@@ -187,7 +187,7 @@ def test_preset_spiral_by_hand():
         "beta1": 0.9, "beta2": 0.95, "weight_decay": 0.0, "grad_clip": 1.0, "kl_weight": 0.0, "entropy_weight": 0.0,
         "rows_per_step": 128, "group_size": 1, "ema_baseline_decay": 0.95, "importance": "none", "row_reject": 0.0,
         "temperature": 1.0,
-        "turn_discount": 1.0, "max_reply_tokens": 4096, "p_self": 1.0, "env_options": {"invalid_policy": "forfeit"},
+        "turn_discount": 1.0, "max_reply_tokens": 4096, "p_self": 1.0, "games": {"KuhnPoker-v0": {"invalid_policy": "forfeit"}},
     }  # fmt: skip
     assert {name: getattr(config, name) for name in pinned} == pinned
 

@@ -15,8 +15,8 @@ OPTIONS = {"games_per_step": 8, "group_size": 4, "p_self": 1.0, "baseline": "rol
 
 @pytest.mark.parametrize("opponent", ["random", "minimax"])
 def test_exact_outcomes_are_those_of_the_solver(opponent):
-    config = load_config(None, {**OPTIONS, "game": "TicTacToe-v0", "env_options": {"random_opening": 2}})
-    found = exact_outcomes(make_agent("first"), make_agent(opponent), config)
+    config = load_config(None, {**OPTIONS, "games": {"TicTacToe-v0": {"random_opening": 2}}})
+    found = exact_outcomes(make_agent("first"), make_agent(opponent), *config.played)
     game = make_game("TicTacToe-v0", random_opening=2)
     players = {name: player() for name, player in players_of("TicTacToe").items()}
     for role, seats in (("x", ("first", opponent)), ("o", (opponent, "first"))):
@@ -34,11 +34,11 @@ class Mute(Agent):
 
 
 def test_a_refused_reply_loses():
-    config = load_config(None, {**OPTIONS, "game": "TicTacToe-v0", "env_options": {"invalid_policy": "forfeit"}})
-    found = exact_outcomes(Mute(), make_agent("minimax"), config)
+    config = load_config(None, {**OPTIONS, "games": {"TicTacToe-v0": {"invalid_policy": "forfeit"}}})
+    found = exact_outcomes(Mute(), make_agent("minimax"), *config.played)
     assert found["x"]["lost"] == found["o"]["lost"] == 1.0
 
 
 def test_nothing_is_claimed_where_it_is_not_known():
-    deal = load_config(None, {**OPTIONS, "game": "DealOrNoDeal-v0", "env_options": {"contexts": [0], "first": 0}})
-    assert exact_outcomes(make_agent("first"), make_agent("greedy"), deal) == {}
+    deal = load_config(None, {**OPTIONS, "games": {"DealOrNoDeal-v0": {"contexts": [0], "first": 0}}})
+    assert exact_outcomes(make_agent("first"), make_agent("greedy"), *deal.played) == {}

@@ -7,6 +7,7 @@ import pytest
 
 from training.config import load_config
 from training.credit import Credit
+from training.games import dealt
 from training.opponents import LEARNER, SAMPLERS, Member, OpponentPool, PayoffTable
 from training.rollout import collect, matches
 from training.train import new_run
@@ -17,6 +18,10 @@ SEATS = ("player_0", "player_1")
 
 def run_of(tmp_path, **settings):
     return new_run(load_config("kuhn_tiny", {**SETTINGS, **settings}), tmp_path)
+
+
+def groups(run, step):
+    return dealt(run.config.played, step * run.config.groups_per_step, run.config.groups_per_step)
 
 
 def table(**scores):
@@ -77,7 +82,7 @@ def test_payoffs_are_means_over_roles_and_come_back():
 
 def test_every_role_gets_the_same_games_against_the_same_members(tmp_path):
     run = run_of(tmp_path, pool="random,honest,nash", games_per_step=88)
-    played = [match for step in range(6) for match in matches(run.config, step, dict.fromkeys(SEATS, run.agent), run.pool)]
+    played = [match for step in range(6) for match in matches(run.config, step, run.agents, run.pool)]
     counts = Counter()
     for match in played:
         learners = [seat for seat, agent in match.agents.items() if agent is run.agent]
@@ -86,27 +91,25 @@ def test_every_role_gets_the_same_games_against_the_same_members(tmp_path):
             (seat,) = learners
             counts[match.tag.pairing.member.name, seat] += 1
             other = next(agent for agent in match.agents.values() if agent is not run.agent)
-            assert other is run.pool.agent(match.tag.pairing.member)
+            assert other is run.pool.agent(match.tag.pairing.member, *run.config.played)
         else:
             assert learners == list(SEATS)
     for name in ("random", "honest", "nash"):
         assert counts[name, "player_0"] == counts[name, "player_1"] > 0
-    assert sum(counts.values()) == 6 * 5 * 2 * 4  # of 22 groups half, in whole rounds of the two roles
+    assert sum(counts.values()) == 6 * 11 * 4, "half of 22 groups a step"
     assert played[0].tag != played[-1].tag
 
 
 def test_no_pool_and_an_empty_one_are_self_play(tmp_path):
     for settings in ({"p_self": 1.0}, {"p_self": 0.5}):
         run = run_of(tmp_path, **settings)
-        assert run.pool.pairings(3) == {}
-        assert all(
-            match.tag.opponent == "self" for match in matches(run.config, 3, dict.fromkeys(SEATS, run.agent), run.pool)
-        )
+        assert run.pool.pairings(3, groups(run, 3)) == {}
+        assert all(match.tag.opponent == "self" for match in matches(run.config, 3, run.agents, run.pool))
 
 
 def test_frozen_seats_give_no_rows_no_logprobs_and_no_baseline(tmp_path):
     run = run_of(tmp_path, exploit="nash", p_self=0.8, baseline="role_ema", forfeits="keep", drop_zero_advantage=False)
-    played = collect(run.config, 0, dict.fromkeys(SEATS, run.agent), run.pool)
+    played = collect(run.config, 0, run.agents, run.pool)
     assert len(played) == 24, "one trajectory a game"
     assert Counter(trajectory.outcome.role for trajectory in played) == {"first": 12, "second": 12}
     assert {trajectory.outcome.opponent for trajectory in played} == {"fixed:nash"}
@@ -115,8 +118,8 @@ def test_frozen_seats_give_no_rows_no_logprobs_and_no_baseline(tmp_path):
     assert len(rows) == sum(len(trajectory.steps) for trajectory in played)
     assert all(row.logprobs for row in rows), "every row was sampled by the learner"
     assert {cell[2] for cell, *_ in _cells(credit)} == {"fixed:nash"}
-    assert run.pool.payoffs.games(LEARNER, "nash") == pytest.approx(24 * 0.98)
-    assert not run.pool.payoffs.games("nash", LEARNER)
+    assert run.pool.payoffs["KuhnPoker-v0"].games(LEARNER, "nash") == pytest.approx(24 * 0.98)
+    assert not run.pool.payoffs["KuhnPoker-v0"].games("nash", LEARNER)
 
 
 def _cells(credit):
@@ -125,10 +128,10 @@ def _cells(credit):
 
 def test_exploiter_meets_its_target_alone_and_reports_what_it_wins(tmp_path):
     run = run_of(tmp_path, exploit="random", p_self=0.8)
-    assert run.pool.weights() == {"random": 1.0}
+    assert run.pool.weights(*run.config.played) == {"random": 1.0}
     assert run.config.share_of_self == 0
-    collect(run.config, 0, dict.fromkeys(SEATS, run.agent), run.pool)
-    assert run.pool.metrics()["exploit"] == run.pool.payoffs.return_(LEARNER, "random") != 0
+    collect(run.config, 0, run.agents, run.pool)
+    assert run.pool.metrics()["exploit"] == run.pool.payoffs["KuhnPoker-v0"].return_(LEARNER, "random") != 0
 
 
 def test_snapshots_play_as_the_learner_did(tmp_path):
@@ -138,9 +141,9 @@ def test_snapshots_play_as_the_learner_did(tmp_path):
     assert [member.name for member in run.pool.members] == ["step_000050", "step_000100"]
     prompt = run.agent.chat.prompt_ids("Your card: K.")
     reply = run.agent.chat.reply_ids("[bet]")
-    frozen = run.pool.agent(run.pool.members[0])
+    frozen = run.pool.agent(run.pool.members[0], *run.config.played)
     assert frozen.model.score([prompt], [reply]) == run.agent.model.score([prompt], [reply])
-    played = collect(run.config, 0, dict.fromkeys(SEATS, run.agent), run.pool)
+    played = collect(run.config, 0, run.agents, run.pool)
     assert {trajectory.outcome.opponent for trajectory in played} == {"self", "snapshot"}
     run.pool.add_snapshot(100, lambda folder: _save(run, folder))
     assert len(run.pool.members) == 2, "a resumed run writes its last snapshot again"
@@ -154,23 +157,23 @@ def _save(run, folder):
 def test_only_the_last_snapshots_are_met(tmp_path):
     pool = run_of(tmp_path, pool="random", pool_last=2).pool
     pool.members += [Member(f"step_{step:06d}") for step in (1, 2, 3)]
-    assert list(pool.weights()) == ["random", "step_000002", "step_000003"]
+    assert list(pool.weights(*pool.config.played)) == ["random", "step_000002", "step_000003"]
 
 
 def test_meta_strategy_plays_out_what_it_does_not_know(tmp_path):
     """Members meet in both roles; against Nash nobody wins, and the uniform player loses to both others."""
     run = run_of(tmp_path, pool="random,honest,nash", pool_sampler="nash", payoff_games=200)
-    run.pool.pairings(0)
-    payoffs = run.pool.payoffs
+    run.pool.pairings(0, groups(run, 0))
+    payoffs = run.pool.payoffs["KuhnPoker-v0"]
     assert payoffs.games("random", "nash") == payoffs.games("nash", "random") == 400
     assert payoffs.return_("random", "nash") == pytest.approx(-payoffs.return_("nash", "random"))
     # Exact: honest wins 1/12 in the first seat and 1/6 in the second against uniform play.
     assert payoffs.return_("honest", "random") == pytest.approx(1 / 8, abs=0.25)
-    weights = run.pool.weights()
+    weights = run.pool.weights(*run.config.played)
     assert sum(weights.values()) == pytest.approx(1)
     before = payoffs.state_dict()
-    run.pool.pairings(1)
+    run.pool.pairings(1, groups(run, 1))
     assert payoffs.state_dict() == before, "what is known is not played again"
-    again = OpponentPool(run.config, tmp_path, run.agent.sampling)
+    again = OpponentPool(run.config, tmp_path, run.pool.sampling)
     again.load_state_dict(json.loads(json.dumps(run.pool.state_dict())))
-    assert again.weights() == weights
+    assert again.weights(*run.config.played) == weights

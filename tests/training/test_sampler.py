@@ -14,7 +14,6 @@ from training.tiny import make_model, make_tokenizer
 from training.train import new_run, train
 from training.warmup import random_play
 
-SEATS = ("player_0", "player_1")
 SMALL = {
     "hidden_size": 32,
     "layers": 1,
@@ -71,13 +70,8 @@ def test_published_weights_are_those_that_games_are_sampled_with(kind, tokenizer
         change(module)
         difference = sampler.publish(module, version)
         assert difference is None or difference < 1e-4
-        steps = [
-            step
-            for one in collect(
-                config, version, dict.fromkeys(SEATS, ModelAgent(sampler.model, sampling=Sampling(max_tokens=6)))
-            )
-            for step in one.steps
-        ]
+        agents = {"KuhnPoker-v0": ModelAgent(sampler.model, sampling=Sampling(max_tokens=6))}
+        steps = [step for one in collect(config, version, agents) for step in one.steps]
         assert {step.reply.policy_version for step in steps} == {version}
         for step in steps[:10]:
             (scored,) = sampler_of("module", module, tokenizer, tmp_path).model.score(

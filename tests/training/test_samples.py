@@ -139,11 +139,11 @@ def played_rows(model, max_tokens=64):
     """Rows of eight games of three hands; the end token of the model's tokenizer is its padding token, too."""
     assert model.tokenizer.pad_token_id == model.tokenizer.eos_token_id
     config = load_config(
-        None, {"env_options": {"hands": 3}, "baseline": "none", "forfeits": "keep", "drop_zero_advantage": False}
+        None, {"games": {"KuhnPoker-v0": {"hands": 3}}, "baseline": "none", "forfeits": "keep", "drop_zero_advantage": False}
     )
     agent = ModelAgent(model, sampling=Sampling(max_tokens=max_tokens))
     matches = [
-        Match("KuhnPoker-v0", seed, {"player_0": agent, "player_1": agent}, config.env_options, tag=seed)
+        Match("KuhnPoker-v0", seed, {"player_0": agent, "player_1": agent}, config.games["KuhnPoker-v0"], tag=seed)
         for seed in range(8)
     ]
     played = [

@@ -19,7 +19,7 @@ from training.advantages import variance_shares
 from training.checkpoint import load_latest, read_metrics
 from training.config import load_config
 from training.credit import Credit
-from training.evaluate import AveragePolicy, evaluation_games, own_reach, play_against, transcripts
+from training.evaluate import AveragePolicy, evaluation_games, own_reach, summary, transcripts
 from training.rollout import collect, matches
 from training.tensorboard import scalars
 from training.train import _learn, new_run, train
@@ -37,6 +37,8 @@ SMALL = {
     "play_every": 4,
     "play_games": 5,
 }
+
+NOBODY = {"KuhnPoker-v0": None}
 
 
 class Quiet:
@@ -59,7 +61,7 @@ def small_run(tmp_path):
 
 def test_deals_are_stratified_and_shared_by_a_group():
     config = load_config("kuhn_tiny", {**SMALL, "games_per_step": 30, "group_size": 5})
-    scheduled = list(matches(config, 3, {}))
+    scheduled = list(matches(config, 3, NOBODY))
     by_group = {}
     for match in scheduled:
         by_group.setdefault(match.tag.group, []).append(match)
@@ -74,12 +76,13 @@ def test_deals_are_stratified_and_shared_by_a_group():
 
 def test_steps_have_different_games():
     config = load_config("kuhn_tiny", SMALL)
-    assert {match.seed for match in matches(config, 0, {})}.isdisjoint(match.seed for match in matches(config, 1, {}))
+    assert {match.seed for match in matches(config, 0, NOBODY)}.isdisjoint(
+        match.seed for match in matches(config, 1, NOBODY)
+    )
 
 
 def test_every_seat_gives_a_trajectory_with_its_own_return(small_run):
-    agents = dict.fromkeys(("player_0", "player_1"), small_run.agent)
-    played = collect(small_run.config, 0, agents)
+    played = collect(small_run.config, 0, small_run.agents)
     assert len(played) == 48
     for first, second in zip(played[::2], played[1::2], strict=True):
         assert (first.outcome.role, second.outcome.role) == ("first", "second")
@@ -93,14 +96,14 @@ def test_every_seat_gives_a_trajectory_with_its_own_return(small_run):
 def test_variance_shares_of_random_play():
     """By hand: a deal is worth +-1 and 1/8 more to the first seat, and E[R^2] is 17/8; so roles make (1/8)^2, deals 1 of it."""
     config = load_config("kuhn_tiny", {"games_per_step": 2400, "group_size": 20})
-    played = collect(config, 0, dict.fromkeys(("player_0", "player_1"), make_agent("random")))
+    played = collect(config, 0, {"KuhnPoker-v0": make_agent("random")})
     (shares,) = variance_shares([trajectory.outcome for trajectory in played]).values()
     assert shares["role"] == pytest.approx(1 / 136, abs=0.02)
     assert shares["deal"] == pytest.approx(8 / 17, abs=0.05)
 
 
 def test_rows_are_the_sampled_tokens(small_run):
-    played = collect(small_run.config, 0, dict.fromkeys(("player_0", "player_1"), small_run.agent))
+    played = collect(small_run.config, 0, small_run.agents)
     made = Credit(small_run.config).rows(played).rows
     assert len(made) > 20
     for row in made:
@@ -110,7 +113,7 @@ def test_rows_are_the_sampled_tokens(small_run):
 
 def test_a_forfeited_game_teaches_only_what_was_refused(small_run):
     """Before its warm start the model says rubbish: every game is decided by a forfeit."""
-    played = collect(small_run.config, 0, dict.fromkeys(("player_0", "player_1"), small_run.agent))
+    played = collect(small_run.config, 0, small_run.agents)
     spoiled = [trajectory for trajectory in played if not trajectory.decided_by_rules]
     assert len(spoiled) > 40
     made = Credit(small_run.config).rows(spoiled).rows
@@ -165,7 +168,7 @@ EVERYTHING = {  # that remembers something, or draws
     "snapshot_every": 1,
     "pool": "nash",
     "group_size": 2,
-    "pool_sampler": "pfsp_hard",
+    "pool_sampler": "pfsp_even",
     "epochs": 2,
     "minibatches": 2,
     "entropy_target": 50.0,
@@ -195,7 +198,7 @@ def test_four_steps_are_two_and_two(tmp_path, changes):
         assert state["credit"]["scale"]["games"]
         assert state["learner"]["entropy"]["weight"] > 0
         assert len(state["pool"]["members"]) == 5
-        assert {entry[1] for entry in state["pool"]["payoffs"]["sums"]} > {"nash"}
+        assert {entry[1] for entry in state["pool"]["payoffs"]["KuhnPoker-v0"]["sums"]} > {"nash"}
         assert plain[0][-1]["baseline"]["lmgames/KuhnPoker-v0"]["choice"] in ("none", "shrink", "seed_role_loo")
 
 
@@ -253,8 +256,9 @@ def test_the_kept_model_plays_as_an_agent(tmp_path):
 def test_evaluation_plays_both_seats_on_fixed_deals():
     """Honest against uniform, exact: +1/12 in the first seat, +1/6 in the second."""
     config = load_config("kuhn_tiny", {**SMALL, "play_games": 2000})
-    found = play_against(make_agent("honest"), make_agent("random"), config)
-    assert found == play_against(make_agent("honest"), make_agent("random"), config)
+    (game,) = config.played
+    found, again = (summary(evaluation_games(make_agent("honest"), make_agent("random"), game, config)) for _ in range(2))
+    assert found == again
     for role, exact in (("first", 1 / 12), ("second", 1 / 6)):
         assert abs(found[role]["mean"] - exact) < 4 * found[role]["standard_error"]
         assert found[role]["won"] + found[role]["drawn"] + found[role]["lost"] == pytest.approx(1)
@@ -288,7 +292,7 @@ def test_a_pool_is_never_cut_down(tmp_path):
     assert sorted(folder.name for folder in (tmp_path / "pool").iterdir()) == names
     saved = load_latest(tmp_path)[1]["pool"]
     assert [member["name"] for member in saved["members"]] == names
-    assert {entry[1] for entry in saved["payoffs"]["sums"]} <= set(names)
+    assert {entry[1] for entry in saved["payoffs"]["KuhnPoker-v0"]["sums"]} <= set(names)
     last = read_metrics(tmp_path / "metrics.jsonl")[-1]
     assert {cell.rsplit("/", 1)[1] for cell in last["cells"]} == {"self", "snapshot"}
     assert sum(last["pool"]["weights"].values()) == pytest.approx(1)
@@ -357,7 +361,7 @@ def test_an_alarm_can_stop_a_run_which_can_be_gone_on_with(tmp_path):
 
 def test_transcripts_are_the_extremes_and_replay():
     config = load_config("kuhn_tiny", {**SMALL, "play_games": 40})
-    episodes = evaluation_games(make_agent("honest"), make_agent("random"), config)
+    episodes = evaluation_games(make_agent("honest"), make_agent("random"), *config.played, config)
     records = transcripts(episodes, 6)
     assert len({record.id for record in records}) == 6
     kept = [episode for episode in episodes if any(episode.record is record for record in records)]

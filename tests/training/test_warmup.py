@@ -45,7 +45,8 @@ def test_the_warm_start_can_imitate_a_player(tmp_path):
     config = load_config("kuhn_tiny", {"warmup_steps": 60, "warmup_player": "honest"})
     run = new_run(config, tmp_path)
     warm_up(run.learner.model, config, run.agent.chat.prompt_ids, run.agent.chat.reply_ids)
-    policy = policy_of_agent(run.agent, config.game, **config.env_options).policy
+    (game,) = config.played
+    policy = policy_of_agent(run.agent, game.name, **game.options).policy
     for (_, lines), mix in policy.items():
         if "Your card: K" in str(lines):
             assert mix.get("[bet]", 0) + mix.get("[call]", 0) > 0.8
@@ -107,7 +108,8 @@ def warmed(tmp_path_factory):
 
 def test_the_warm_start_plays_legally(warmed):
     run, _ = warmed
-    elicited = policy_of_agent(run.agent, run.config.game, **run.config.env_options)
+    (game,) = run.config.played
+    elicited = policy_of_agent(run.agent, game.name, **game.options)
     assert elicited.illegal_mass < 0.05
     # Not skilled: nothing in it says which moves are good.
     for mix in elicited.policy.values():
@@ -116,7 +118,8 @@ def test_the_warm_start_plays_legally(warmed):
 
 def test_the_warm_start_reads_its_card(warmed):
     run, _ = warmed
-    turns = random_play(run.config.game, run.config.env_options, 30, seed=99)
+    (game,) = run.config.played
+    turns = random_play(game.name, game.options, 30, seed=99)
     right = 0
     for turn in turns:
         prompt = run.agent.chat.prompt_ids(turn.text + RECALL + "card")
