@@ -37,8 +37,9 @@ from training.checkpoint import read_metrics, write_file, write_folder
 from training.config import Config, load_config
 from training.credit import Credit, make_baseline
 from training.display import RichDisplay
+from training.network import Network, predict
 from training.rollout import collect
-from training.samples import Row, make_batch, reply_logits
+from training.samples import Row, make_batch
 from training.train import Run, new_run, train
 from training.warmup import warm_up
 
@@ -197,13 +198,14 @@ def measure_noise(run: Run, batches: int) -> Noise:
 
 def _gradients(model: torch.nn.Module, rows_by_baseline: Mapping[str, Sequence[Row]]) -> dict[str, torch.Tensor]:
     """The gradient of the loss at the weights that sampled, by baseline; the rows differ in their advantages alone."""
+    network = Network(model, share=False)  # one backward pass for each baseline: they would all be inside `passes`
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     totals = {name: torch.zeros(sum(each.numel() for each in parameters)) for name in rows_by_baseline}
     count = len(next(iter(rows_by_baseline.values())))
     for first in range(0, count, ROWS_AT_ONCE):
         parts = {name: rows[first : first + ROWS_AT_ONCE] for name, rows in rows_by_baseline.items()}
         batch = make_batch(next(iter(parts.values())))
-        logp_BR = losses.token_logprobs(reply_logits(model, batch), batch.reply_ids_UR)[batch.row_B]
+        logp_BR = predict(network, batch).logp_UR[batch.row_B]
         for name, part in parts.items():
             loss = losses.policy_loss(
                 logp_BR,

@@ -181,7 +181,9 @@ class Config:
     skips_in_a_row: int = 3
     """Skipped steps after which the run stops and keeps the rows."""
     micro_batch_tokens: int = 16384
-    """Padded tokens of distinct rows in one forward pass."""
+    """Tokens of one forward pass, see `training.samples.micro_batches`."""
+    share_prefixes: bool = True
+    """Compute beginnings that rows share once, exactly, where the model can; the metrics of step 0 say why it cannot."""
     ema_decay: float = 0.99
     """Of the weights' moving average, the copy that is kept."""
 

@@ -8,6 +8,7 @@ that is kept: last iterates of self-play cycle, averages converge.
 import copy
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 from lmgames.chance import Chance
 from training import loss as losses
 from training.config import Config
-from training.samples import Batch, Row, make_batch, micro_batches, reply_logits
+from training.network import Network, Predictions, predict
+from training.samples import Batch, Row, make_batch, micro_batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class StepStats:
     lr: float
     rows: int
     distinct_rows: int
+    tokens_saved: float
+    """share of the tokens of all rows that need not be computed: of rows that are equal, and of beginnings that rows share."""
 
 
 class Learner:
@@ -58,6 +62,7 @@ class Learner:
 
     def __init__(self, model: nn.Module, config: Config, total_steps: int):
         self.model = model
+        self.network = Network(model, share=config.share_prefixes)
         self.config = config
         self.total_steps = total_steps
         self.step_number = 0
@@ -70,6 +75,7 @@ class Learner:
         self.clip = losses.Clip(config.clip_low, config.clip_high, config.dual_clip)
         self.entropy = losses.EntropyController(config.entropy_weight, config.entropy_target, config.entropy_gain)
         self.magnet = copy.deepcopy(model).eval().requires_grad_(False) if config.kl_weight else None
+        self._reference = Network(self.magnet, share=config.share_prefixes) if self.magnet is not None else None
         self.ema = copy.deepcopy(model).eval().requires_grad_(False)
 
     def learning_rate(self) -> float:
@@ -116,9 +122,10 @@ class Learner:
         """The rows with the log-probabilities of their replies under the weights as they are, in their order."""
         self.model.eval()
         known: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, ...]] = {}
-        for part in micro_batches(rows, self.config.micro_batch_tokens):
-            batch = make_batch(part, device=self._device)
-            logp_UR = losses.token_logprobs(reply_logits(self.model, batch), batch.reply_ids_UR)
+        for part in self._micro_batches(rows):
+            batch = self._batch(part)
+            with self.network.passes():
+                logp_UR = predict(self.network, batch).logp_UR
             for row, index in zip(part, batch.row_B.tolist(), strict=True):
                 known[row.prompt_ids, row.reply_ids] = tuple(logp_UR[index, -len(row.reply_ids) :].tolist())
         return [replace(row, old_logprobs=known[row.prompt_ids, row.reply_ids]) for row in rows]
@@ -134,9 +141,9 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         if norm_tokens is None:
             norm_tokens = self._constant_norm(rows)
-        sums = dict.fromkeys(("loss", "kl", "entropy", "clipped", "tokens", "ratio_max", "distinct"), 0.0)
+        sums = dict.fromkeys(("loss", "kl", "entropy", "clipped", "tokens", "ratio_max", "distinct", "computed"), 0.0)
         sums |= dict.fromkeys(("k3", "outside", "cut", "rejected"), 0.0)
-        for part in micro_batches(rows, self.config.micro_batch_tokens):
+        for part in self._micro_batches(rows):
             self._accumulate(part, norm_tokens, sums)
         grad_norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip))
         too_large = self.config.skip_grad_norm and grad_norm > self.config.skip_grad_norm
@@ -167,6 +174,7 @@ class Learner:
             lr=lr,
             rows=len(rows),
             distinct_rows=int(sums["distinct"]),
+            tokens_saved=1 - sums["computed"] / sum(len(row.prompt_ids) + len(row.reply_ids) - 1 for row in rows),
         )
 
     def _move_slow_copies(self) -> None:
@@ -180,27 +188,33 @@ class Learner:
         # The EMA starts as a plain mean, so that the first weights do not linger in it.
         _follow(self.ema, self.model, max(1 - config.ema_decay, 1 / (self.step_number + 1)))
 
-    @property
-    def _device(self) -> torch.device:
-        return next(self.model.parameters()).device
+    def _micro_batches(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
+        return micro_batches(rows, self.config.micro_batch_tokens, share=self.network.shares)
+
+    def _batch(self, rows: Sequence[Row]) -> Batch:
+        return make_batch(rows, share=self.network.shares, device=self.network.device)
 
     def _accumulate(self, rows: Sequence[Row], norm_tokens: float, sums: dict[str, float]) -> None:
         """Adds the gradient of a part of the rows, and what is measured on it.
 
         Weights of trust (between trainer and sampler) apply to the policy gradient alone, never to KL or entropy.
         """
+        batch = self._batch(rows)
+        with self.network.passes(), self._reference.passes() if self._reference is not None else nullcontext():
+            self._accumulate_batch(batch, norm_tokens, sums)
+
+    def _accumulate_batch(self, batch: Batch, norm_tokens: float, sums: dict[str, float]) -> None:
         config = self.config
-        batch = make_batch(rows, device=self._device)
-        logits_URV = reply_logits(self.model, batch)
-        logp_UR = losses.token_logprobs(logits_URV, batch.reply_ids_UR)
+        full_kl = self._reference if config.kl_kind == "full" else None
+        predicted = predict(self.network, batch, reference=full_kl, entropy_learns=bool(self.entropy.now))
         is_reply_BR = batch.is_reply_BR
-        logp_BR = logp_UR[batch.row_B]
+        logp_BR = predicted.logp_UR[batch.row_B]
         old_logp_BR = batch.sampled_logp_BR if batch.old_logp_BR is None else batch.old_logp_BR
         trust = _Trust.between(batch, logp_BR.detach(), config)
         # A distinct row counts as often as it was sampled: the same sum as over all rows, at the cost of the distinct ones.
         weight_U = torch.bincount(batch.row_B, weights=batch.weight_B, minlength=batch.distinct).float()
         weight_UR = weight_U[:, None] * batch.is_reply_UR
-        kl = self._kl(batch, logits_URV, logp_BR, old_logp_BR, weight_UR)
+        kl = self._kl(batch, predicted, logp_BR, old_logp_BR, weight_UR)
         loss = losses.policy_loss(
             logp_BR,
             old_logp_BR,
@@ -213,36 +227,35 @@ class Learner:
         )
         if self.magnet is not None:
             loss = loss + config.kl_weight * kl.loss / norm_tokens
-        entropy_UR = losses.token_entropy(logits_URV)
         if self.entropy.now:
-            loss = loss - self.entropy.now * (entropy_UR * weight_UR).sum() / norm_tokens
+            loss = loss - self.entropy.now * (predicted.entropy_UR * weight_UR).sum() / norm_tokens
         loss.backward()
         with torch.no_grad():
             ratio_BR = (logp_BR - old_logp_BR).exp()
             outside_BR = (ratio_BR < 1 - config.clip_low) | (ratio_BR > 1 + config.clip_high)
             sums["loss"] += loss.item()
             sums["kl"] += kl.seen.item()
-            sums["entropy"] += (entropy_UR * batch.count_U[:, None] * batch.is_reply_UR).sum().item()
+            sums["entropy"] += (predicted.entropy_UR * batch.count_U[:, None]).sum().item()
             sums["clipped"] += (outside_BR & is_reply_BR).sum().item()
             sums["tokens"] += is_reply_BR.sum().item()
             sums["ratio_max"] = max(sums["ratio_max"], (ratio_BR * is_reply_BR).max().item())
             sums["distinct"] += batch.distinct
+            sums["computed"] += batch.layout.tokens
             for name, value in trust.measured.items():
                 sums[name] += value
 
-    def _kl(self, batch: Batch, logits_URV: Tensor, logp_BR: Tensor, old_logp_BR: Tensor, weight_UR: Tensor) -> "_KL":
+    def _kl(self, batch: Batch, predicted: Predictions, logp_BR: Tensor, old_logp_BR: Tensor, weight_UR: Tensor) -> "_KL":
         """The KL to the magnet on a part of the rows; all 0 where none is kept."""
         nothing = torch.zeros((), device=logp_BR.device)
-        if self.magnet is None:
+        if self._reference is None:
             return _KL(nothing, nothing, nothing)
-        with torch.no_grad():
-            magnet_URV = reply_logits(self.magnet, batch)
         kind = self.config.kl_kind
         if kind == "full":
-            kl_UR = losses.full_kl(logits_URV, magnet_URV)
-            seen = (kl_UR.detach() * batch.count_U[:, None] * batch.is_reply_UR).sum()
-            return _KL(nothing, (kl_UR * weight_UR).sum(), seen)
-        magnet_BR = losses.token_logprobs(magnet_URV, batch.reply_ids_UR)[batch.row_B]
+            assert predicted.kl_UR is not None
+            seen = (predicted.kl_UR.detach() * batch.count_U[:, None]).sum()
+            return _KL(nothing, (predicted.kl_UR * weight_UR).sum(), seen)
+        with torch.no_grad():
+            magnet_BR = predict(self._reference, batch).logp_UR[batch.row_B]
         kl_BR = losses.kl_term(logp_BR, old_logp_BR, magnet_BR, kind)
         return _KL(
             losses.kl_reward(logp_BR, magnet_BR, kind),

@@ -31,11 +31,6 @@ class Clip:
     dual: float = 0.0
 
 
-def token_logprobs(logits_BRV: Tensor, ids_BR: Tensor) -> Tensor:
-    """Log-probability of each token, nats; shape [B, R]."""
-    return logits_BRV.float().log_softmax(-1).gather(-1, ids_BR[..., None]).squeeze(-1)
-
-
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What a form of the policy gradient is made from; see `policy_loss`."""
@@ -161,11 +156,9 @@ def accepted_rows(mismatch_BR: Tensor, is_reply_BR: Tensor, limit: float) -> Ten
     return mean_B.abs() <= torch.tensor(limit, device=mean_B.device).log()
 
 
-def full_kl(logits_BRV: Tensor, reference_logits_BRV: Tensor) -> Tensor:
-    """KL(policy || reference) of each token's distribution, exact over the vocabulary, nats; shape [B, R]."""
-    logp_BRV = logits_BRV.float().log_softmax(-1)
-    reference_BRV = reference_logits_BRV.float().log_softmax(-1)
-    return (logp_BRV.exp() * (logp_BRV - reference_BRV)).sum(-1)
+def full_kl(logp_xV: Tensor, reference_xV: Tensor) -> Tensor:
+    """KL(policy || reference), exact over the vocabulary, nats; from the log-probabilities of all of it, without the last axis."""
+    return (logp_xV.exp() * (logp_xV - reference_xV)).sum(-1)
 
 
 def sampled_kl(logp_BR: Tensor, reference_logp_BR: Tensor, kind: SampledKL) -> Tensor:
@@ -204,10 +197,9 @@ def kl_reward(logp_BR: Tensor, reference_logp_BR: Tensor, kind: str) -> Tensor:
     return sampled_kl(logp_BR, reference_logp_BR, "k1").detach()
 
 
-def token_entropy(logits_BRV: Tensor) -> Tensor:
-    """Entropy of each token's distribution, nats; shape [B, R]."""
-    logp_BRV = logits_BRV.float().log_softmax(-1)
-    return -(logp_BRV.exp() * logp_BRV).sum(-1)
+def token_entropy(logp_xV: Tensor) -> Tensor:
+    """Entropy, nats; from the log-probabilities of the whole vocabulary, without the last axis."""
+    return -(logp_xV.exp() * logp_xV).sum(-1)
 
 
 def supervised_loss(logp_BR: Tensor, is_reply_BR: Tensor) -> Tensor:

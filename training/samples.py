@@ -1,13 +1,18 @@
 """Token rows and their tensors: what was sampled, exactly, with each distinct row computed once.
 
-U = distinct rows, B = all rows, T = tokens of the longest row, R = tokens of the longest reply.
+U = distinct rows, B = all rows, T = tokens of the longest row, R = tokens of the longest reply, P = tokens that predict a reply's.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from training.prefixes import Tree, common, make_tree
+
+Tokens = tuple[tuple[int, ...], tuple[int, ...]]  # of a row: prompt, reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +38,52 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Rows as tensors. Replies stand in the last R columns, so that a model need give logits for those alone.
+class Padded:
+    """Distinct rows one below the other, padded on the left: replies stand in the last R columns.
 
     Args:
-        ids_UT: tokens, padded on the left.
+        ids_UT: tokens.
         attention_UT: True on tokens that are no padding.
         positions_UT: position of each token in its own row.
-        reply_ids_UR, is_reply_UR: the last R columns of it, and which of them were sampled.
+    """
+
+    ids_UT: Tensor
+    attention_UT: Tensor
+    positions_UT: Tensor
+
+    @property
+    def tokens(self) -> int:
+        """What a model computes, padding included."""
+        return self.ids_UT.numel()
+
+    def inputs(self) -> dict[str, Any]:
+        """What a model is called with. The cache is off: with it, transformers lets packed rows mix."""
+        return {
+            "input_ids": self.ids_UT,
+            "attention_mask": self.attention_UT,
+            "position_ids": self.positions_UT,
+            "use_cache": False,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows as tensors.
+
+    Args:
+        layout: the distinct rows as a model computes them, padded, or as a tree of their beginnings.
+        keep_P: which of the layout's tokens, one row behind the other, predict a reply token, each once.
+        point_UR: which of them predicts each reply token; 0 where there is none.
+        reply_ids_UR, is_reply_UR: reply tokens, in the last columns, and which columns hold one.
         row_B: which distinct row each row is.
         sampled_logp_BR: 0 where nothing was sampled.
         old_logp_BR: the same under the weights that the step began with; None where the sampler's stand for them.
         advantage_B, weight_B: one a row.
     """
 
-    ids_UT: Tensor
-    attention_UT: Tensor
-    positions_UT: Tensor
+    layout: Padded | Tree
+    keep_P: Tensor
+    point_UR: Tensor
     reply_ids_UR: Tensor
     is_reply_UR: Tensor
     row_B: Tensor
@@ -70,47 +104,67 @@ class Batch:
     @property
     def distinct(self) -> int:
         """U."""
-        return len(self.ids_UT)
+        return len(self.reply_ids_UR)
 
 
-def make_batch(rows: Sequence[Row], *, device: str | torch.device = "cpu") -> Batch:
+def make_batch(rows: Sequence[Row], *, share: bool = False, device: str | torch.device = "cpu") -> Batch:
     """The tensors of some rows. Masks are made from lengths, never from the padding token, which may be the end token.
 
+    Args:
+        share: lay the distinct rows out as a tree of their beginnings.
+
     Raises:
-        ValueError: if there are no rows, or one has no reply or not a log-probability for each of its tokens.
+        ValueError: if there are no rows, or one has no prompt, no reply, or not a log-probability for each of its tokens.
     """
     if not rows:
         raise ValueError("a batch needs at least one row")
-    distinct: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+    distinct: dict[Tokens, int] = {}
     row_of = [distinct.setdefault((row.prompt_ids, row.reply_ids), len(distinct)) for row in rows]
-    longest = max(len(prompt) + len(reply) for prompt, reply in distinct)
-    longest_reply = max(len(reply) for _, reply in distinct)
-    ids, attention, positions, is_reply = [], [], [], []
     for prompt, reply in distinct:
-        if not reply:
-            raise ValueError(f"a row of {len(prompt)} prompt tokens has no reply")
-        length = len(prompt) + len(reply)
-        padding = longest - length
-        ids.append([0] * padding + [*prompt, *reply])
-        attention.append([0] * padding + [1] * length)
-        positions.append([0] * padding + list(range(length)))
-        is_reply.append([False] * (longest_reply - len(reply)) + [True] * len(reply))
+        if not prompt or not reply:
+            raise ValueError(f"a row of {len(prompt)} prompt tokens has {len(reply)} of reply; it needs both")
+    longest_reply = max(len(reply) for _, reply in distinct)
+    layout, places = (_tree if share else _padded)(list(distinct), device)
+    points = {place: point for point, place in enumerate(sorted({place for line in places for place in line}))}
+    point_lines = [[0] * (longest_reply - len(line)) + [points[place] for place in line] for line in places]
+    reply_lines = [[0] * (longest_reply - len(reply)) + list(reply) for _, reply in distinct]
+    is_reply_lines = [[False] * (longest_reply - len(reply)) + [True] * len(reply) for _, reply in distinct]
     sampled = _right_aligned([row.logprobs for row in rows], rows, longest_reply)
     has_old = any(row.old_logprobs for row in rows)
     old = _right_aligned([row.old_logprobs for row in rows], rows, longest_reply) if has_old else None
-    ids_UT = torch.tensor(ids, device=device)
     return Batch(
-        ids_UT=ids_UT,
-        attention_UT=torch.tensor(attention, device=device),
-        positions_UT=torch.tensor(positions, device=device),
-        reply_ids_UR=ids_UT[:, -longest_reply:],
-        is_reply_UR=torch.tensor(is_reply, device=device),
+        layout=layout,
+        keep_P=torch.tensor(list(points), device=device),
+        point_UR=torch.tensor(point_lines, device=device),
+        reply_ids_UR=torch.tensor(reply_lines, device=device),
+        is_reply_UR=torch.tensor(is_reply_lines, device=device),
         row_B=torch.tensor(row_of, device=device),
         sampled_logp_BR=torch.tensor(sampled, dtype=torch.float32, device=device),
         old_logp_BR=None if old is None else torch.tensor(old, dtype=torch.float32, device=device),
         advantage_B=torch.tensor([row.advantage for row in rows], dtype=torch.float32, device=device),
         weight_B=torch.tensor([row.weight for row in rows], dtype=torch.float32, device=device),
     )
+
+
+def _tree(distinct: Sequence[Tokens], device: str | torch.device) -> tuple[Tree, list[list[int]]]:
+    """The layout, and where in it the token before each reply token stands. A row's last token predicts nothing: left out."""
+    tree, paths = make_tree([prompt + reply[:-1] for prompt, reply in distinct], device)
+    return tree, [path[len(prompt) - 1 :] for (prompt, _), path in zip(distinct, paths, strict=True)]
+
+
+def _padded(distinct: Sequence[Tokens], device: str | torch.device) -> tuple[Padded, list[list[int]]]:
+    """As `_tree`."""
+    longest = max(len(prompt) + len(reply) - 1 for prompt, reply in distinct)
+    ids, attention, positions, places = [], [], [], []
+    for number, (prompt, reply) in enumerate(distinct):
+        length = len(prompt) + len(reply) - 1
+        padding = longest - length
+        ids.append([0] * padding + [*prompt, *reply[:-1]])
+        attention.append([0] * padding + [1] * length)
+        positions.append([0] * padding + list(range(length)))
+        places.append(list(range((number + 1) * longest - len(reply), (number + 1) * longest)))
+    layout = Padded(*(torch.tensor(lines, device=device) for lines in (ids, attention, positions)))
+    return layout, places
 
 
 def _right_aligned(of_rows: Sequence[tuple[float, ...]], rows: Sequence[Row], width: int) -> list[list[float]]:
@@ -123,35 +177,27 @@ def _right_aligned(of_rows: Sequence[tuple[float, ...]], rows: Sequence[Row], wi
     return lines
 
 
-def micro_batches(rows: Sequence[Row], max_tokens: int) -> Iterator[list[Row]]:
-    """The rows in parts of at most `max_tokens` padded tokens of distinct rows; identical rows stay together.
+def micro_batches(rows: Sequence[Row], max_tokens: int, *, share: bool = False) -> Iterator[list[Row]]:
+    """The rows in parts of at most `max_tokens` tokens to compute; identical rows stay together.
 
-    A single row longer than that makes a part of its own.
+    Padded, rows of one length come together and the padding counts; as a tree, rows that begin alike do, and a token of another
+    row's counts an eighth, since its keys and values are copied for each. A single row longer than that makes a part of its own.
     """
-    together: dict[tuple[tuple[int, ...], tuple[int, ...]], list[Row]] = {}
+    together: dict[Tokens, list[Row]] = {}
     for row in rows:
         together.setdefault((row.prompt_ids, row.reply_ids), []).append(row)
+    tokens = {key: key[0] + key[1][:-1] for key in together}
     part: list[Row] = []
-    distinct = longest = 0
-    for (prompt, reply), same in sorted(together.items(), key=lambda item: len(item[0][0]) + len(item[0][1])):
-        length = len(prompt) + len(reply)
-        if part and (distinct + 1) * max(longest, length) > max_tokens:
+    before: tuple[int, ...] = ()
+    used = longest = distinct = 0
+    for key in sorted(together, key=lambda key: tokens[key] if share else len(tokens[key])):
+        length = len(tokens[key])
+        shared = common(before, tokens[key]) if share and part else 0
+        more = length - shared + shared // 8 if share else 0
+        if part and (used + more if share else (distinct + 1) * max(longest, length)) > max_tokens:
             yield part
-            part, distinct, longest = [], 0, 0
-        part += same
-        distinct, longest = distinct + 1, max(longest, length)
+            part, used, longest, distinct, more = [], 0, 0, 0, length
+        part += together[key]
+        used, longest, distinct, before = used + more, max(longest, length), distinct + 1, tokens[key]
     if part:
         yield part
-
-
-def reply_logits(model: torch.nn.Module, batch: Batch) -> Tensor:
-    """Logits that predict each reply token; shape [U, R, V]. The cache is off: with it, transformers lets packed rows mix."""
-    longest_reply = batch.reply_ids_UR.shape[1]
-    output = model(
-        input_ids=batch.ids_UT,
-        attention_mask=batch.attention_UT,
-        position_ids=batch.positions_UT,
-        use_cache=False,
-        logits_to_keep=longest_reply + 1,
-    )
-    return output.logits[:, :-1]

@@ -220,6 +220,7 @@ def _start(run: Run, display: Display, log: Log, stop: Stop) -> bool:
         # Both slow copies begin at the warm start.
         run.learner = Learner(run.learner.model, config, run.learner.total_steps)
     line: dict[str, Any] = {"step": 0, "seconds": {"warm_up": time.perf_counter() - began}}
+    line["prefix_sharing"] = run.learner.network.why_not or "on"
     log.write(line | _evaluated(run, 0))
     save_model(run, run.folder / "start")
     save_step(run.folder, 0, run.state_dict(), config.keep)

@@ -25,7 +25,8 @@ from lmgames.registry import make
 from training import loss as losses
 from training.config import Config, can_play
 from training.games import rota, shared_out, weights_of
-from training.samples import Row, make_batch, reply_logits
+from training.network import Network, predict
+from training.samples import Row, make_batch
 
 RECALL = "\nRecall: "
 PUNCTUATION = ".,:;!?>()[]"
@@ -156,6 +157,7 @@ def warm_up(
     order = rota(weights_of(config.played))
     chance = Chance(config.seed).derive("warm-up")
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.warmup_lr, betas=(0.9, 0.99), weight_decay=0.0)
+    network = Network(model, share=config.share_prefixes)
     model.train()
     for step in range(config.warmup_steps):
         rows = []
@@ -167,11 +169,12 @@ def warm_up(
                 index = chance.choice(lesson.askable, "recalled turn", step, number)
                 cue, word = chance.choice(lesson.items[index], "recalled word", step, number)
                 rows.append(Row(encode(lesson.turns[index].text + RECALL + cue), encode_reply(word)))
-        batch = make_batch(rows, device=next(model.parameters()).device)
-        logp_UR = losses.token_logprobs(reply_logits(model, batch), batch.reply_ids_UR)
-        loss = losses.supervised_loss(logp_UR[batch.row_B], batch.is_reply_BR)
+        batch = make_batch(rows, share=network.shares, device=network.device)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        with network.passes():
+            logp_UR = predict(network, batch).logp_UR
+            loss = losses.supervised_loss(logp_UR[batch.row_B], batch.is_reply_BR)
+            loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimizer.param_groups:
             group["lr"] = config.warmup_lr * _warmup_schedule(step, config.warmup_steps)

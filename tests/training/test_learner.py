@@ -7,8 +7,8 @@ import torch
 
 from training.config import load_config
 from training.learner import Learner
-from training.loss import token_logprobs
-from training.samples import Row, make_batch, reply_logits
+from training.network import Network, predict
+from training.samples import Row, make_batch
 from training.tiny import make_model, make_tokenizer
 
 
@@ -35,7 +35,7 @@ def logprobs(learner, rows):
     """Of each row's reply, by a plain forward pass."""
     with torch.no_grad():
         batch = make_batch(rows)
-        logp_BR = token_logprobs(reply_logits(learner.model, batch), batch.reply_ids_UR)[batch.row_B]
+        logp_BR = predict(Network(learner.model), batch).logp_UR[batch.row_B]
     return [tuple(logp_BR[number, -len(row.reply_ids) :].tolist()) for number, row in enumerate(rows)]
 
 
@@ -226,8 +226,9 @@ def test_the_cache_is_off_so_that_packed_rows_cannot_mix(tokenizer):
     model.config.use_cache = True
     asked = []
     model.register_forward_pre_hook(lambda _, __, kwargs: asked.append(kwargs["use_cache"]), with_kwargs=True)
-    reply_logits(model, make_batch([Row((5, 6), (7,))]))
-    assert asked == [False]
+    for share in (False, True):
+        predict(Network(model, share=share), make_batch([Row((5, 6), (7,))], share=share))
+    assert set(asked) == {False}
     first, second = [5, 6, 7, 8], [40, 41, 42]
     packed = {
         "input_ids": torch.tensor([first + second]),

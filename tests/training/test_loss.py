@@ -9,6 +9,10 @@ from training.loss import Clip, EntropyController
 t = torch.tensor
 
 
+def token_logprobs(logits, ids):
+    return logits.log_softmax(-1).gather(-1, ids[..., None]).squeeze(-1)
+
+
 def test_policy_loss_by_hand():
     """Ratio e on both rows: a gain is capped at 1.28, a loss is not."""
     rows = {"logp_BR": t([[0.0], [0.0]]), "old_logp_BR": t([[-1.0], [-1.0]]), "is_reply_BR": t([[True], [True]])}
@@ -25,7 +29,7 @@ def test_policy_loss_caps_a_fall_at_the_lower_clip():
 
 def test_on_policy_gradient_is_the_score_times_the_advantage():
     logits = torch.randn(1, 1, 5, dtype=torch.float64, requires_grad=True)
-    logp = losses.token_logprobs(logits, t([[2]]))
+    logp = token_logprobs(logits, t([[2]]))
     losses.policy_loss(logp, logp.detach(), t([3.0]), t([[True]]), clip=Clip(0.2, 0.2), norm_tokens=1).backward()
     expected = -3.0 * (torch.nn.functional.one_hot(t(2), 5) - logits.detach().softmax(-1))
     assert torch.allclose(logits.grad, expected[None].to(logits.grad), atol=1e-6)
@@ -33,7 +37,7 @@ def test_on_policy_gradient_is_the_score_times_the_advantage():
 
 def test_masked_tokens_have_no_gradient():
     logits = torch.randn(1, 3, 4, requires_grad=True)
-    logp = losses.token_logprobs(logits, t([[0, 1, 2]]))
+    logp = token_logprobs(logits, t([[0, 1, 2]]))
     mask = t([[False, True, False]])
     losses.policy_loss(logp, logp.detach(), t([1.0]), mask, clip=Clip(0.2, 0.2), norm_tokens=1).backward()
     assert logits.grad[0, 0].abs().sum() == 0
@@ -51,8 +55,8 @@ def test_full_kl_against_a_naive_sum():
     a, b = torch.randn(2, 3, 7), torch.randn(2, 3, 7)
     p, q = a.softmax(-1), b.softmax(-1)
     naive = sum(p[..., v] * (p[..., v].log() - q[..., v].log()) for v in range(7))
-    assert torch.allclose(losses.full_kl(a, b), naive, atol=1e-6)
-    assert torch.allclose(losses.full_kl(a, a), torch.zeros(2, 3), atol=1e-6)
+    assert torch.allclose(losses.full_kl(a.log_softmax(-1), b.log_softmax(-1)), naive, atol=1e-6)
+    assert torch.allclose(losses.full_kl(a.log_softmax(-1), a.log_softmax(-1)), torch.zeros(2, 3), atol=1e-6)
 
 
 def batch_of_replies():
@@ -155,7 +159,7 @@ def enumerated_kl_gradient(kind, old_logits, logits, reference):
     probabilities = old_logits.softmax(-1)[0, 0]
     total = torch.zeros((), dtype=torch.float64)
     for token in range(3):
-        logp, old, magnet = (losses.token_logprobs(each, t([[token]])) for each in (logits, old_logits, reference))
+        logp, old, magnet = (token_logprobs(each, t([[token]])) for each in (logits, old_logits, reference))
         term = losses.kl_term(logp, old, magnet, kind)
         reward = losses.policy_loss(
             logp, old, -losses.kl_reward(logp, magnet, kind), t([[True]]), clip=Clip(0.99, 1e9), norm_tokens=1
@@ -173,7 +177,7 @@ def test_gradient_of_the_sampled_kl(kind, moved):
     logits = torch.randn(1, 1, 3, dtype=torch.float64, requires_grad=True)
     reference = torch.randn(1, 1, 3, dtype=torch.float64)
     old = logits.detach() + moved * torch.randn(1, 1, 3, dtype=torch.float64)
-    (exact,) = torch.autograd.grad(losses.full_kl(logits, reference).sum(), logits)
+    (exact,) = torch.autograd.grad(losses.full_kl(logits.log_softmax(-1), reference.log_softmax(-1)).sum(), logits)
     assert torch.allclose(enumerated_kl_gradient(kind, old, logits, reference), exact, atol=1e-6)
 
 
@@ -186,13 +190,11 @@ def test_k1_and_k3_as_they_stand_are_no_reverse_kl(kind):
     probabilities = logits.detach().softmax(-1)[0, 0]
     total = sum(
         probabilities[token]
-        * losses.sampled_kl(
-            losses.token_logprobs(logits, t([[token]])), losses.token_logprobs(reference, t([[token]])), kind
-        ).sum()
+        * losses.sampled_kl(token_logprobs(logits, t([[token]])), token_logprobs(reference, t([[token]])), kind).sum()
         for token in range(3)
     )
     (mean_gradient,) = torch.autograd.grad(total, logits, retain_graph=True)
-    (exact,) = torch.autograd.grad(losses.full_kl(logits, reference).sum(), logits)
+    (exact,) = torch.autograd.grad(losses.full_kl(logits.log_softmax(-1), reference.log_softmax(-1)).sum(), logits)
     assert not torch.allclose(mean_gradient, exact, atol=1e-2)
     if kind == "k1":
         assert torch.allclose(mean_gradient, torch.zeros_like(exact), atol=1e-6)
@@ -210,7 +212,7 @@ def test_unknown_kl():
 
 
 def test_entropy_of_a_fair_die():
-    assert losses.token_entropy(torch.zeros(1, 1, 6)).item() == pytest.approx(math.log(6))
+    assert losses.token_entropy(torch.zeros(1, 1, 6).log_softmax(-1)).item() == pytest.approx(math.log(6))
 
 
 def test_supervised_loss_is_the_mean_over_reply_tokens():

@@ -8,9 +8,9 @@ from agents.play import Match, run_matches
 from training.config import load_config
 from training.credit import Credit
 from training.learner import Learner
-from training.loss import token_logprobs
+from training.network import Network, predict
 from training.rollout import Seating, trajectories
-from training.samples import Row, make_batch, micro_batches, reply_logits
+from training.samples import Row, make_batch, micro_batches
 from training.tiny import make_model, make_tokenizer
 
 ROWS = [
@@ -33,8 +33,10 @@ def test_distinct_rows_are_computed_once():
     batch = make_batch(ROWS)
     assert batch.distinct == 2
     assert batch.row_B.tolist() == [0, 1, 0]
-    assert batch.ids_UT.tolist() == [[5, 6, 7, 8, 1], [0, 0, 5, 6, 9]]
-    assert batch.positions_UT.tolist() == [[0, 1, 2, 3, 4], [0, 0, 0, 1, 2]]
+    assert batch.layout.ids_UT.tolist() == [[5, 6, 7, 8], [0, 0, 5, 6]], "the last token of a row predicts nothing"
+    assert batch.layout.positions_UT.tolist() == [[0, 1, 2, 3], [0, 0, 0, 1]]
+    assert batch.keep_P.tolist() == [2, 3, 7]
+    assert batch.point_UR.tolist() == [[0, 1], [0, 2]]
     assert batch.is_reply_UR.tolist() == [[True, True], [False, True]]
     assert batch.sampled_logp_BR.flatten().tolist() == pytest.approx([-0.5, -0.1, 0.0, -0.7, -0.4, -0.2])
 
@@ -49,7 +51,8 @@ def test_the_padding_token_counts_where_it_was_sampled():
     "rows, complaint",
     [
         ([], "at least one row"),
-        ([Row((1, 2), ())], "no reply"),
+        ([Row((1, 2), ())], "2 prompt tokens has 0 of reply"),
+        ([Row((), (3,))], "0 prompt tokens has 1 of reply"),
         ([Row((1, 2), (3, 4), (-0.1,))], "2 reply tokens with 1"),
     ],
 )
@@ -63,21 +66,23 @@ def test_padding_changes_no_logprob(tokenizer):
     rows = [Row((5, 6, 7, 9, 11, 12), (8, 1, 30)), Row((5,), (9,)), Row((40, 41), (42, 43))]
     with torch.no_grad():
         batch = make_batch(rows)
-        together = token_logprobs(reply_logits(model, batch), batch.reply_ids_UR)
+        together = predict(Network(model), batch).logp_UR
         for number, row in enumerate(rows):
             ids = torch.tensor([[*row.prompt_ids, *row.reply_ids]])
             logits = model(input_ids=ids, use_cache=False).logits[:, len(row.prompt_ids) - 1 : -1]
-            alone = token_logprobs(logits, torch.tensor([row.reply_ids]))[0]
+            alone = logits.log_softmax(-1)[0].gather(1, torch.tensor([row.reply_ids]).T)[:, 0]
             assert torch.allclose(together[number, -len(row.reply_ids) :], alone, atol=1e-5)
 
 
-def test_micro_batches_hold_every_row_once_within_the_budget():
+@pytest.mark.parametrize("share", [False, True])
+def test_micro_batches_hold_every_row_once_within_the_budget(share):
     rows = [Row(tuple(range(length)), (1, 2)) for length in (3, 9, 4, 30, 5, 3, 9)]
-    parts = list(micro_batches(rows, max_tokens=24))
+    parts = list(micro_batches(rows, max_tokens=24, share=share))
+    assert len(parts) > 1
     assert sorted(row.prompt_ids for part in parts for row in part) == sorted(row.prompt_ids for row in rows)
     for part in parts:
-        batch = make_batch(part)
-        assert batch.ids_UT.numel() <= 24 or batch.distinct == 1
+        batch = make_batch(part, share=share)
+        assert batch.layout.tokens <= 24 or batch.distinct == 1
 
 
 def gradient(tokenizer, rows, **settings):
