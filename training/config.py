@@ -58,11 +58,19 @@ class Config:
     warmup_lr: float = 3e-3
 
     # Rollout.
-    sampler: Literal["module", "copy", "vllm"] = "module"
-    """What games are sampled with, see `training.sampler`: the very module that is trained, a copy of it in this process, or
-    vLLM in this process."""
+    sampler: Literal["module", "copy", "vllm", "servers", "ray"] = "module"
+    """What games are sampled with, see `training.sampler`: the very module that is trained, a copy of it in this process, vLLM in
+    this process, vLLM servers, or Ray actors that hold an engine each and play the games."""
     engine: dict[str, Any] = field(default_factory=dict)
-    """With `sampler = "vllm"`: arguments of `agents.models.vllm.load`, e.g. {"gpu_memory_utilization": 0.4}."""
+    """Arguments of vLLM's engine (`agents.models.vllm.load`), e.g. {"gpu_memory_utilization": 0.4}, or with `sampler = "servers"`
+    of `agents.models.servers.Servers`."""
+    sampler_urls: tuple[str, ...] = ()
+    """Of the servers' APIs, e.g. "http://localhost:8000/v1"."""
+    ray_actors: int = 0
+    """Engines on the Ray cluster: that of RAY_ADDRESS, or a local one."""
+    ray_engine: Literal["hf", "vllm"] = "hf"
+    ray_gpus: float = 0.0
+    """Of each actor."""
     verify_every: int = 20
     """Weights sent to a sampler of its own are proved to have arrived at the first two times and every so often; 0 for the first
     two alone. A proof costs 8 replies of 32 tokens and one pass of the trainer over them."""
@@ -299,10 +307,21 @@ class Config:
             raise ValueError("tensorboard=true needs the package tensorboard: pip install tensorboard")
 
     def _check_sampler(self) -> None:
-        if self.engine and self.sampler != "vllm":
-            raise ValueError(f"engine={self.engine} are arguments of vLLM's engine; they need sampler='vllm'")
-        if self.sampler == "vllm" and importlib.util.find_spec("vllm") is None:
-            raise ValueError("sampler='vllm' needs the package vllm: pip install 'lmgames[vllm]'")
+        with_vllm = self.sampler == "vllm" or (self.sampler == "ray" and self.ray_engine == "vllm")
+        if self.engine and not (with_vllm or self.sampler == "servers"):
+            raise ValueError(
+                f"engine={self.engine} are arguments of vLLM; they need sampler='vllm', or one on servers or Ray with it"
+            )
+        for name, needed in (("sampler_urls", "servers"), ("ray_actors", "ray")):
+            if bool(getattr(self, name)) != (self.sampler == needed):
+                raise ValueError(
+                    f"{name} and sampler={needed!r} go together: {name}={getattr(self, name)!r}, sampler={self.sampler!r}"
+                )
+        if self.ray_actors < 0 or self.ray_gpus < 0:
+            raise ValueError(f"ray_actors={self.ray_actors} and ray_gpus={self.ray_gpus} must not be below 0")
+        for needs, package, extra in ((with_vllm, "vllm", "vllm"), (self.sampler == "ray", "ray", "ray")):
+            if needs and importlib.util.find_spec(package) is None:
+                raise ValueError(f"sampler={self.sampler!r} needs the package {package}: pip install 'lmgames[{extra}]'")
 
     @functools.cached_property
     def played(self) -> tuple[PlayedGame, ...]:

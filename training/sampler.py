@@ -12,12 +12,11 @@ move what the engine was started with, and at every `verify_every`-th (`agents.m
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 from agents.model_agent import complete_beside
 from agents.models import sync
@@ -27,6 +26,7 @@ from agents.play import Episode, Match, run_matches
 from training import weights
 from training.config import Config
 
+T = TypeVar("T")
 SIXTEEN_BITS = (torch.bfloat16, torch.float16)
 
 
@@ -77,8 +77,12 @@ class Sampler(ABC):
         """Has the engine reply to a probe and the trainer score the replies."""
         model = self.model
         trainer = HFModel(module, model.tokenizer, version=version)
-        generate = partial(complete_beside, model)
-        return sync.verify(model, trainer, tolerance=self._tolerance(module), generate=generate)
+        requests = sync.probe(len(model.tokenizer), context=model.context)
+        tolerance = self._tolerance(module)
+        return max(
+            sync.compare(replies, trainer, tolerance=tolerance, version=version)
+            for replies in of_all_ranks(complete_beside(model, requests))  # a sharded trainer scores with all ranks
+        )
 
     def _tolerance(self, module: nn.Module) -> float:
         """Nats: what rounding makes of one computation by two programs."""
@@ -170,6 +174,20 @@ class InProcess(_HFSampler):
         return difference
 
 
+def of_all_ranks(value: T) -> list[T]:
+    """What each rank gave, by rank, on every rank; one where there is one process."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [value]
+    gathered: list[T] = [value] * distributed.get_world_size()
+    distributed.all_gather_object(gathered, value)
+    return gathered
+
+
+def barrier() -> None:
+    """Waits until every rank is here."""
+    of_all_ranks(None)
+
+
 def _copied(module: nn.Module) -> nn.Module:
     """With the parameters that are not trained shared. The others keep `requires_grad`, by which torch's matmul rounds differently
     even where no gradient is taken."""
@@ -190,6 +208,10 @@ def make_sampler(config: Config, module: nn.Module, tokenizer: Any, folder: Path
         return InPlace(config, module, tokenizer)
     if config.sampler == "copy":
         return InProcess(config, module, tokenizer)
-    from training.vllm_sampler import VLLMEngine
+    if config.sampler == "ray":
+        from training.ray_pool import RaySampler
 
-    return VLLMEngine(config, module, tokenizer, folder)
+        return RaySampler(config, module, tokenizer, folder)
+    from training.vllm_sampler import VLLMEngine, VLLMServers
+
+    return (VLLMEngine if config.sampler == "vllm" else VLLMServers)(config, module, tokenizer, folder)

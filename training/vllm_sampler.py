@@ -1,30 +1,37 @@
-"""Sampling with vLLM: an engine in this process.
+"""Sampling with vLLM: an engine in this process, or servers that others started.
 
-Full weights are handed over as tensors. Of a LoRA run the base goes over once, and each version of the adapter through a folder
-of its own, since vLLM reads no folder twice:
+Full weights are handed to an engine as tensors, to servers through a folder that all of them can read. Of a LoRA run the base goes
+over once, and each version of the adapter through a folder of its own, since vLLM reads no folder twice:
 
 RUN/sampler/rank_0/base/           what the engine starts from, where that is no checkpoint on disk
 RUN/sampler/rank_0/adapters/...    the newest versions; older ones are removed
+RUN/sampler/servers/weights/...    likewise
 """
 
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from agents.models import sync
 from agents.models.adapters import AdapterModel
+from agents.models.hf import HFModel
 from agents.models.model import Model
+from agents.models.servers import Servers
 from agents.models.vllm import load
 from training import weights
 from training.checkpoint import write_folder
 from training.config import Config
-from training.sampler import Sampler
+from training.sampler import Sampler, barrier, of_all_ranks
 
 LEARNER = "policy"  # name of the adapter in training
-KEPT_ADAPTERS = 2  # versions: requests in progress may use the one before
+KEPT_VERSIONS = 2  # on disk: requests in progress may use the one before
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # of adapters, that vLLM takes as a maximum
+SERVER_RETRIES = 3  # of a request, before its server is given up
 CPU_ADAPTERS = 64  # of a pool, that vLLM keeps in memory; others are read again when they are met
 
 
@@ -57,12 +64,70 @@ class VLLMEngine(Sampler):
         target = self.folder / "adapters" / f"{version:06d}_{self._published}"
         write_folder(target, lambda folder: weights.save_adapter(module, folder))
         self.engine.load_adapter(LEARNER, target, version)
-        self._adapters.append(target)
-        for old in self._adapters[:-KEPT_ADAPTERS]:
-            shutil.rmtree(old, ignore_errors=True)
-        del self._adapters[:-KEPT_ADAPTERS]
+        _remove_old(self._adapters, target)
 
     def _frozen_adapter(self, folder: Path) -> Model:
         if folder.name not in self.engine.adapters:
             self.engine.load_adapter(folder.name, folder)
         return self.engine.with_adapter(folder.name)
+
+
+class VLLMServers(Sampler):
+    """Servers by their addresses; rank 0 sends them the weights."""
+
+    def __init__(self, config: Config, module: nn.Module, tokenizer: Any, folder: Path):
+        super().__init__(config, module)
+        self.folder = folder / "sampler" / "servers"
+        self._leads = os.environ.get("RANK", "0") == "0"
+        self.servers = Servers(
+            config.sampler_urls, tokenizer, leads=self._leads, **{"retries": SERVER_RETRIES, **config.engine}
+        )
+        self.model = AdapterModel(self.servers, LEARNER) if self._adapted else self.servers
+        self._written: dict[str, list[Path]] = {"weights": [], "adapters": []}  # oldest first
+
+    def _load(self, module: nn.Module, version: int) -> None:
+        if not self._adapted or not self._published:
+            tokenizer = self.servers.tokenizer
+            saved = dict(weights.checkpoint(module))  # every rank takes part
+            target = self._write("weights", version, lambda to: weights.save_checkpoint(module, tokenizer, to, saved))
+            self.servers.load_weights(target, version)
+        if self._adapted:
+            adapter = weights.adapter_state(module)
+            target = self._write("adapters", version, lambda to: weights.save_adapter(module, to, adapter))
+            self.servers.load_adapter(LEARNER, target, version)
+        barrier()
+
+    def _write(self, kind: str, version: int, save: Callable[[Path], None]) -> Path:
+        target = self.folder / kind / f"{version:06d}_{self._published}"
+        if self._leads:
+            write_folder(target, save)
+            if kind == "adapters" or not self._adapted:  # the base of adapters stays, for servers that are started anew
+                _remove_old(self._written[kind], target)
+        barrier()
+        return target
+
+    def _verify(self, module: nn.Module, version: int) -> float:
+        """Every server is asked by itself."""
+        trainer = HFModel(module, self.servers.tokenizer, version=version)
+        served = self.servers.served_as(LEARNER) if self._adapted else ""
+        requests = [replace(one, adapter=served) for one in sync.probe(len(trainer.tokenizer), context=self.servers.context)]
+        found = []
+        for server in self.servers.alive if self._leads else ():
+            server.version = version
+            found.append(server.generate(requests))
+        (replies, *_) = of_all_ranks(found)
+        tolerance = self._tolerance(module)
+        return max(sync.compare(one, trainer, tolerance=tolerance, version=version) for one in replies)
+
+    def _frozen_adapter(self, folder: Path) -> Model:
+        if folder.name not in self.servers.adapters:
+            self.servers.load_adapter(folder.name, folder)
+            barrier()
+        return self.servers.with_adapter(folder.name)
+
+
+def _remove_old(written: list[Path], newest: Path) -> None:
+    written.append(newest)
+    for old in written[:-KEPT_VERSIONS]:
+        shutil.rmtree(old, ignore_errors=True)
+    del written[:-KEPT_VERSIONS]

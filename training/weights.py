@@ -4,6 +4,7 @@ A module that peft wrapped trains its adapter alone; below it lies a base that s
 gathered, which all ranks take part in.
 """
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,16 +44,35 @@ def checkpoint(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
             yield plain, whole(tensor)
 
 
-def save_checkpoint(module: nn.Module, tokenizer: Any, folder: Path) -> None:
-    """Writes the model's own weights and the tokenizer, as transformers does."""
+def on_cpu(module: nn.Module) -> nn.Module:
+    """A module that can be sent to another process: itself where it is on CPU, else a copy."""
+    on_other_device = any(parameter.device.type != "cpu" for parameter in module.parameters())
+    return copy.deepcopy(module).cpu() if on_other_device else module
+
+
+def save_checkpoint(module: nn.Module, tokenizer: Any, folder: Path, state: dict[str, Tensor] | None = None) -> None:
+    """Writes the model's own weights and the tokenizer, as transformers does.
+
+    Args:
+        state: `checkpoint`, where all ranks have taken part and one writes.
+    """
     model: Any = module.get_base_model() if is_adapted(module) else module
-    model.save_pretrained(folder, state_dict=dict(checkpoint(module)))
+    model.save_pretrained(folder, state_dict=dict(checkpoint(module)) if state is None else state)
     tokenizer.save_pretrained(folder)
 
 
-def save_adapter(module: nn.Module, folder: Path) -> None:
-    """Writes the adapter in training, as peft does."""
-    state = {name: whole(tensor) for name, tensor in module.state_dict().items() if any(part in name for part in OF_ADAPTER)}
+def adapter_state(module: nn.Module) -> dict[str, Tensor]:
+    """Whole tensors of the adapters, by peft's names in the module."""
+    return {name: whole(tensor) for name, tensor in module.state_dict().items() if any(part in name for part in OF_ADAPTER)}
+
+
+def save_adapter(module: nn.Module, folder: Path, state: dict[str, Tensor] | None = None) -> None:
+    """Writes the adapter in training, as peft does.
+
+    Args:
+        state: `adapter_state`, where all ranks have taken part and one writes.
+    """
+    state = adapter_state(module) if state is None else state
     module.save_pretrained(folder, state_dict=state, selected_adapters=[module.active_adapter])
 
 

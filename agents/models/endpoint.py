@@ -101,6 +101,25 @@ class Endpoint:
         """
         return self._call(path, json.dumps(body).encode())
 
+    def tell(self, path: str, body: dict[str, Any]) -> None:
+        """Sends an object to where success is all that is answered.
+
+        Raises:
+            EndpointError: if it failed for good.
+        """
+        self._call(path, json.dumps(body).encode(), reads=False)
+
+    def knock(self, path: str) -> None:
+        """One request without a second try.
+
+        Raises:
+            EndpointError: if it failed.
+        """
+        try:
+            self._once(path, None, reads=False)
+        except _TryAgainError as failure:
+            raise EndpointError(str(failure)) from failure.__cause__
+
     def get(self, path: str) -> Answer:
         return self._call(path, None)
 
@@ -108,12 +127,12 @@ class Endpoint:
         """Ends waits between tries; what is tried then fails."""
         self._closed.set()
 
-    def _call(self, path: str, data: bytes | None) -> Answer:
+    def _call(self, path: str, data: bytes | None, *, reads: bool = True) -> Answer:
         began = time.monotonic()
         for tried in range(self._retries + 1):
             self._wait(self._until_my_turn())
             try:
-                return Answer(self._once(path, data), tried, time.monotonic() - began)
+                return Answer(self._once(path, data, reads=reads), tried, time.monotonic() - began)
             except _TryAgainError as failure:
                 if tried == self._retries:
                     raise EndpointError(f"{failure} (tried {tried + 1} times)") from failure.__cause__
@@ -135,7 +154,7 @@ class Endpoint:
         if self._closed.wait(seconds) if seconds > 0 else self._closed.is_set():
             raise EndpointError("the client was closed")
 
-    def _once(self, path: str, data: bytes | None) -> dict[str, Any]:
+    def _once(self, path: str, data: bytes | None, *, reads: bool) -> dict[str, Any]:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "lmgames"}
         if self._api_key:
             headers["Authorization"] = f"Bearer {self._api_key}"
@@ -149,7 +168,7 @@ class Endpoint:
             raise self._refusal(error) from error
         except (OSError, HTTPException) as error:  # URLError and timeouts are OSErrors
             raise self._transport_failure(error) from error
-        return self._parsed(raw)
+        return self._parsed(raw) if reads else {}
 
     def _refusal(self, error: urllib.error.HTTPError) -> Exception:
         """What a status that is no success means."""

@@ -58,7 +58,7 @@ class RemoteModel(Model):
         self.version = version
         self._context = context
         self._seeded = seeded
-        self._calls: Calls[tuple[Request, int]] = Calls(self._complete, max_batch or DEFAULT_CONCURRENCY)
+        self._calls: Calls[tuple[Request, int]] = Calls(lambda job: self.complete(*job), max_batch or DEFAULT_CONCURRENCY)
 
     def submit(self, request: Request) -> None:
         if not request.prompt_ids:
@@ -88,8 +88,14 @@ class RemoteModel(Model):
         return completions
 
     def score(
-        self, prompts: Sequence[Sequence[int]], replies: Sequence[Sequence[int]], temperature: float = 1.0
+        self,
+        prompts: Sequence[Sequence[int]],
+        replies: Sequence[Sequence[int]],
+        temperature: float = 1.0,
+        *,
+        adapter: str = "",
     ) -> list[list[float]]:
+        """As in Model, under an adapter of the server's."""
         if not temperature > 0:
             raise ValueError(f"temperature={temperature!r} must be above 0 to score replies")
         rows = [(tuple(prompt), tuple(reply)) for prompt, reply in zip(prompts, replies, strict=True)]
@@ -97,7 +103,7 @@ class RemoteModel(Model):
             raise ValueError("a prompt has at least one token")
         # Not in one pass, of which a vLLM 0.32 server that serves adapters can die.
         parts = {row: passes(*row, in_one=False) for row in rows if row[1]}
-        calls: Calls[tuple[Any, Pass]] = Calls(lambda job: self._score(job[1], temperature), DEFAULT_CONCURRENCY)
+        calls: Calls[tuple[Any, Pass]] = Calls(lambda job: self._score(job[1], temperature, adapter), DEFAULT_CONCURRENCY)
         found: dict[Any, float] = {}
         try:
             for row, of_row in parts.items():
@@ -122,8 +128,12 @@ class RemoteModel(Model):
     def _body(self, prompt: Sequence[int], adapter: str = "") -> dict[str, Any]:
         return {"model": adapter or self.name, "prompt": list(prompt), "add_special_tokens": False, **NEUTRAL}
 
-    def _complete(self, job: tuple[Request, int]) -> Completion:
-        request, version = job
+    def complete(self, request: Request, version: int) -> Completion:
+        """The completion of a request, whatever else is asked at the same time.
+
+        Raises:
+            EndpointError: if there is none; its `status` is 0 where the server is at fault.
+        """
         sampling = request.sampling
         body = {
             **self._body(request.prompt_ids, request.adapter),
@@ -157,9 +167,9 @@ class RemoteModel(Model):
             request.key, request.prompt_ids, ids, logprobs, choice["finish_reason"], version, usage=_costs(answer)
         )
 
-    def _score(self, part: Pass, temperature: float) -> float:
+    def _score(self, part: Pass, temperature: float, adapter: str) -> float:
         body = {
-            **self._body(part.context),
+            **self._body(part.context, adapter),
             "max_tokens": 1,
             "temperature": temperature,
             "top_p": 1.0,

@@ -8,7 +8,7 @@ not read again. So the probe goes the way that games go, through the engine's sa
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from agents.models.model import Completion, Model, Request, Sampling
 
@@ -42,21 +42,15 @@ def probe(vocabulary: int, *, context: int | None = None, seed: int = 0) -> list
 
 
 def verify(
-    engine: Model,
-    trainer: Model,
-    *,
-    tolerance: float = TOLERANCE,
-    requests: Sequence[Request] | None = None,
-    generate: Callable[[Sequence[Request]], list[Completion]] | None = None,
+    engine: Model, trainer: Model, *, tolerance: float = TOLERANCE, requests: Sequence[Request] | None = None
 ) -> float:
     """Has the engine reply to the probe, and the trainer score the replies.
 
     Args:
-        engine: what games are played with.
+        engine: what games are played with; no request may wait.
         trainer: the weights as they should be, e.g. `HFModel(module, tokenizer)`.
         tolerance: largest difference of a token's log-probability, nats.
         requests: other ones than the probe.
-        generate: has the engine reply while other requests wait, as `complete_beside` does; None: none may.
 
     Returns:
         The largest difference.
@@ -66,18 +60,27 @@ def verify(
         RuntimeError: if the engine failed.
     """
     requests = probe(len(engine.tokenizer), context=engine.context) if requests is None else requests
+    return compare(engine.generate(requests), trainer, tolerance=tolerance, version=engine.version)
+
+
+def compare(replies: Sequence[Completion], trainer: Model, *, tolerance: float, version: int) -> float:
+    """As `verify`, with replies that an engine gave to the probe, drawn at temperature 1.
+
+    Args:
+        version: of the engine's weights, as it says.
+    """
     differences = [0.0]
-    for request, completion in zip(requests, (generate or engine.generate)(requests), strict=True):
+    for completion in replies:
         if completion.finish_reason == "error":
             raise RuntimeError(f"the engine failed on the probe: {completion.error}")
-        (expected,) = trainer.score([request.prompt_ids], [completion.ids], request.sampling.temperature)
+        (expected,) = trainer.score([completion.prompt_ids], [completion.ids])
         pairs = zip(completion.logprobs, expected, strict=True)
         differences += [abs(sampled - scored) for sampled, scored in pairs]
     difference = max(differences)
     if not all(found <= tolerance for found in differences):  # also where one is not a number
         raise SyncError(
             f"the engine's log-probabilities differ from the trainer's by up to {difference:.3g} nats (tolerance {tolerance:g}) "
-            f"at version {engine.version}: weights were not sent, arrived in part, or old keys and values are in use. Send "
+            f"at version {version}: weights were not sent, arrived in part, or old keys and values are in use. Send "
             "them again; for 16-bit weights give tolerance=0.05"
         )
     return difference

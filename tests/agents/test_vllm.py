@@ -3,6 +3,7 @@
 Runs where vLLM is installed, on CPU too: `make test-vllm`.
 """
 
+import copy
 import json
 import os
 import shutil
@@ -215,12 +216,25 @@ def test_one_forgotten_layer_is_caught(engine, trainer, tokenizer):
         sync.verify(engine, HFModel(trainer, tokenizer))
 
 
-def test_weights_do_not_change_under_requests(engine, trainer):
-    engine.submit(requests_of(1)[0])
-    with pytest.raises(RuntimeError, match="1 requests wait; poll them to their end before changing the weights"):
-        engine.load_weights(trainer.state_dict().items(), 5)
+def test_weights_change_under_requests(engine, trainer, tokenizer):
+    """From the next token on as if the new weights had read all before it: no old keys and values are used."""
+    prompt = tuple(range(20, 180))
+    engine.submit(Request("long", prompt, Sampling(max_tokens=12), seed=1))
+    engine.submit(Request("short", (5, 6), Sampling(max_tokens=4), seed=1))
+    done = {one.key: one for one in engine.poll()}
+    assert "long" not in done
+    before = copy.deepcopy(trainer)
+    engine.load_weights(shaken(trainer).state_dict().items(), 5)
     while engine.waiting:
-        engine.poll()
+        done.update((one.key, one) for one in engine.poll())
+    ids, logprobs = done["long"].ids, done["long"].logprobs
+    (by_old,), (by_new,) = (HFModel(module, tokenizer).score([prompt], [ids]) for module in (before, trainer))
+    changed = sum(logprob == pytest.approx(scored, abs=1e-4) for logprob, scored in zip(logprobs, by_old, strict=True))
+    assert 0 < changed < len(ids)
+    assert logprobs[:changed] == pytest.approx(by_old[:changed], abs=1e-4)
+    assert logprobs[changed:] == pytest.approx(by_new[changed:], abs=1e-4)
+    assert done["long"].version == 0
+    assert {one.version for one in engine.generate(requests_of(2))} == {5}
 
 
 def test_tied_embeddings_are_synced_where_the_engine_alone_would_not(make_qwen3, tokenizer, tmp_path, monkeypatch):

