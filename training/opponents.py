@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 
 from agents.agent import Agent
 from agents.model_agent import ModelAgent
-from agents.models.hf import load
 from agents.models.model import Sampling
-from agents.play import Episode, Match, run_matches
-from agents.specs import make_agent
+from agents.play import Episode, Match
 from lmgames.chance import Chance
 from training.checkpoint import write_folder
 from training.config import Config, can_play
 from training.games import PlayedGame, by_game, short_name
 from training.meta import alpha_rank, zero_sum_nash
+from training.sampler import Sampler
 
 LEARNER = "learner"
 MEMORY = 0.98  # of the learner's results, a step: it is no longer the one it was
@@ -144,12 +143,14 @@ class OpponentPool:
         config: settings of the run.
         folder: of the run.
         sampling: how snapshots reply in each game, as the learner does.
+        sampler: holds the members and plays their games, as it does the learner's.
     """
 
-    def __init__(self, config: Config, folder: Path, sampling: Mapping[str, Sampling]):
+    def __init__(self, config: Config, folder: Path, sampling: Mapping[str, Sampling], sampler: Sampler):
         self.config = config
         self.folder = folder
         self.sampling = sampling
+        self.sampler = sampler
         fixed = [config.exploit] if config.exploit else config.pool
         self.members = [Member(spec, spec) for spec in fixed]
         self.payoffs = {game.name: PayoffTable() for game in config.played}
@@ -175,9 +176,9 @@ class OpponentPool:
         self._used.add(key)
         if key not in self._agents:
             if member.spec:
-                self._agents[key] = make_agent(member.spec)
+                self._agents[key] = self.sampler.player(member.spec)
             else:
-                model = load(str(self.folder / "pool" / member.name), dtype="float32")
+                model = self.sampler.frozen(self.folder / "pool" / member.name)
                 self._agents[key] = ModelAgent(model, sampling=self.sampling[game.name])
         return self._agents[key]
 
@@ -278,7 +279,7 @@ class OpponentPool:
                 agents = {seat: self.agent(one if seat in seats else other, game) for seat in game.rules.seats}
                 seed = chance.word("game", number, role) >> 2
                 matches.append(Match(game.name, seed, agents, dict(game.options), instance=instance, tag=seats))
-            played = run_matches(matches, concurrency=self.config.concurrency)
+            played = self.sampler.play(matches, concurrency=self.config.concurrency)
             for episode in sorted(played, key=lambda episode: episode.index):
                 seats = episode.match.tag
                 self._count(one.name, other.name, seats, episode)

@@ -9,7 +9,7 @@ A machine of the cluster needs this package and, where the pool has snapshots, t
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from agents.agent import Agent
+from agents.agent import Agent, Observation, Reply
 from agents.model_agent import ModelAgent
 from agents.models import sync
 from agents.models.hf import HFModel
@@ -58,6 +58,16 @@ class Elsewhere(Model):
 
     def score(self, *_: Any, **__: Any) -> list[list[float]]:
         raise RuntimeError("this model is held by Ray actors, which only play; score with the module in training")
+
+
+class Named(Agent):
+    """A fixed player that the actors make."""
+
+    def __init__(self, spec: str):
+        self.spec = spec
+
+    def act(self, observations: Sequence[Observation], /) -> Sequence[Reply]:
+        raise RuntimeError(f"{self.spec!r} is held by Ray actors: play with the `play` of its sampler")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +231,10 @@ class RaySampler(Sampler):
         asked = [actor.complete.remote(*self._weights, requests) for actor in self.actors]
         tolerance = self._tolerance(module)
         return max(sync.compare(one, trainer, tolerance=tolerance, version=version) for one in self._results(asked))
+
+    def player(self, spec: str) -> Agent:
+        """The actors make it when it is first met."""
+        return Named(spec)
 
     def frozen(self, folder: Path) -> Model:
         """The actors load it when it is first met."""

@@ -1,6 +1,6 @@
 """Self-play games to trajectories: one for each learning seat."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,14 +119,23 @@ def trajectories(episode: Episode, seating: Seating) -> list[Trajectory]:
     ]
 
 
-def collect(config: Config, step: int, agents: Mapping[str, Agent], pool: OpponentPool | None = None) -> list[Trajectory]:
+def collect(
+    config: Config,
+    step: int,
+    agents: Mapping[str, Agent],
+    pool: OpponentPool | None = None,
+    play: Callable[..., Iterator[Episode]] = run_matches,
+) -> list[Trajectory]:
     """Plays the games of one step, and tells the pool how those against its members went.
+
+    Args:
+        play: of the sampler that holds the agents' models.
 
     Returns:
         Trajectories of the learning seats, in an order that does not depend on which game ended first.
     """
     played = sorted(
-        run_matches(matches(config, step, agents, pool), concurrency=config.concurrency),
+        play(matches(config, step, agents, pool), concurrency=config.concurrency),
         key=lambda episode: episode.index,
     )
     found = []

@@ -18,11 +18,13 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed, nn
 
+from agents.agent import Agent
 from agents.model_agent import complete_beside
 from agents.models import sync
 from agents.models.hf import HFModel, load
 from agents.models.model import Model
 from agents.play import Episode, Match, run_matches
+from agents.specs import make_agent
 from training import weights
 from training.config import Config
 
@@ -91,6 +93,10 @@ class Sampler(ABC):
         in_16 = next(module.parameters()).dtype in SIXTEEN_BITS
         of_engine = self.model.fingerprint().get("dtype")
         return sync.TOLERANCE_16_BIT if in_16 or of_engine in ("bfloat16", "float16") else sync.TOLERANCE
+
+    def player(self, spec: str) -> Agent:
+        """A fixed player."""
+        return make_agent(spec)
 
     def frozen(self, folder: Path) -> Model:
         """Weights as they were saved to a folder, which stays: a whole model, or an adapter in a run that trains one, which is put

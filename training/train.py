@@ -177,7 +177,7 @@ def new_run(config: Config, folder: Path) -> Run:
         learner=Learner(model, config, total_steps=config.steps * config.updates_per_step),
         credit=Credit(config),
         averages={game.name: AveragePolicy() for game in (*config.played, *config.held_out) if is_exact(game)},
-        pool=OpponentPool(config, folder, sampling),
+        pool=OpponentPool(config, folder, sampling, sampler),
     )
 
 
@@ -245,7 +245,7 @@ def _steps(run: Run, first: int, log: Log, stop: Stop) -> dict[str, Any]:
 def _one_step(run: Run, step: int) -> dict[str, Any]:
     config = run.config
     began = time.perf_counter()
-    played = collect(config, step, run.agents, run.pool)
+    played = collect(config, step, run.agents, run.pool, run.sampler.play)
     rolled_out = time.perf_counter()
     credited = run.credit.rows(played, step)
     line = {"step": step + 1, **_learn(run, credited.rows, credited.norm_tokens)}

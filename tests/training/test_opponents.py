@@ -174,6 +174,6 @@ def test_meta_strategy_plays_out_what_it_does_not_know(tmp_path):
     before = payoffs.state_dict()
     run.pool.pairings(1, groups(run, 1))
     assert payoffs.state_dict() == before, "what is known is not played again"
-    again = OpponentPool(run.config, tmp_path, run.pool.sampling)
+    again = OpponentPool(run.config, tmp_path, run.pool.sampling, run.sampler)
     again.load_state_dict(json.loads(json.dumps(run.pool.state_dict())))
     assert again.weights(*run.config.played) == weights
