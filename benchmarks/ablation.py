@@ -114,7 +114,13 @@ TALKERS = {  # games of free words: the warm start imitates the sentences of ran
 }
 ARENAS = {
     "kuhn": Arena("Kuhn Poker", "kuhn_tiny", KUHN, steps=150),
-    "taxed_kuhn": Arena("taxed Kuhn", "kuhn_tiny", {**KUHN, "games": {"TaxedKuhn-v0": BRIEF}}, reads_like="kuhn", steps=150),
+    "taxed_kuhn": Arena(
+        "taxed Kuhn",
+        "kuhn_tiny",
+        {**KUHN, "games": {"TaxedKuhn-v0": {**BRIEF, "legal_hint": "none"}}},
+        reads_like="kuhn",
+        steps=150,
+    ),
     "deal": Arena("Deal or No Deal, coop", "deal_tiny", {"games_per_step": 64}, steps=60, batches=12),
     "taboo": Arena("Adversarial Taboo", "kuhn_tiny", {**TALKERS, "games": {"AdversarialTaboo-v0": BRIEF}}, batches=12),
     "spy": Arena(
@@ -198,26 +204,27 @@ def measure_noise(run: Run, batches: int) -> Noise:
 
 def _gradients(model: torch.nn.Module, rows_by_baseline: Mapping[str, Sequence[Row]]) -> dict[str, torch.Tensor]:
     """The gradient of the loss at the weights that sampled, by baseline; the rows differ in their advantages alone."""
-    network = Network(model, share=False)  # one backward pass for each baseline: they would all be inside `passes`
+    network = Network(model)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     totals = {name: torch.zeros(sum(each.numel() for each in parameters)) for name in rows_by_baseline}
     count = len(next(iter(rows_by_baseline.values())))
     for first in range(0, count, ROWS_AT_ONCE):
         parts = {name: rows[first : first + ROWS_AT_ONCE] for name, rows in rows_by_baseline.items()}
-        batch = make_batch(next(iter(parts.values())))
-        logp_BR = predict(network, batch).logp_UR[batch.row_B]
-        for name, part in parts.items():
-            loss = losses.policy_loss(
-                logp_BR,
-                logp_BR.detach(),
-                torch.tensor([row.advantage for row in part]),
-                batch.is_reply_BR,
-                clip=losses.Clip(),
-                norm_tokens=float(count),
-                form="reinforce",
-            )
-            pieces = torch.autograd.grad(loss, parameters, retain_graph=True)
-            totals[name] += torch.cat([piece.flatten() for piece in pieces])
+        batch = make_batch(next(iter(parts.values())), share=network.shares, device=network.device)
+        with network.passes():
+            logp_BR = predict(network, batch).logp_UR[batch.row_B]
+            for name, part in parts.items():
+                loss = losses.policy_loss(
+                    logp_BR,
+                    logp_BR.detach(),
+                    torch.tensor([row.advantage for row in part]),
+                    batch.is_reply_BR,
+                    clip=losses.Clip(),
+                    norm_tokens=float(count),
+                    form="reinforce",
+                )
+                pieces = torch.autograd.grad(loss, parameters, retain_graph=True)
+                totals[name] += torch.cat([piece.flatten() for piece in pieces])
     return totals
 
 

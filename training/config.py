@@ -52,8 +52,10 @@ class Config:
     player by its spec, e.g. "minimax", in the games that it knows."""
     warmup_noise: float = 0.5
     """Share of random legal moves in the games of a named player; its own reply is taught at every position."""
-    warmup_rows: int = 36
-    """Replies to imitate a step, and as many recall items."""
+    warmup_rows: int = 72
+    """Replies to imitate a step, in whole games: the last one may bring some more."""
+    warmup_recall: float = 1.0
+    """Recall items for each reply to imitate."""
     warmup_games: int = 400
     warmup_lr: float = 3e-3
 
@@ -275,6 +277,7 @@ class Config:
             "snapshot_every",
             "pool_last",
             "transcripts",
+            "warmup_recall",
             "verify_every",
             "verify_tolerance",
         ):

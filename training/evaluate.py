@@ -20,10 +20,24 @@ from lmgames.text import Said
 from training.config import Config
 from training.games import PlayedGame
 
+MAX_FOLLOWED_TURNS = 9  # some 2000 observations in tic-tac-toe
+
 
 def is_exact(game: PlayedGame) -> bool:
     """Whether exploitability can be computed at every evaluation."""
     return solve.has_small_tree(game.rules)
+
+
+def can_be_followed(game: PlayedGame) -> bool:
+    """Whether every course against a player of known probabilities can be followed: one instance, few turns, listed moves.
+
+    For games in which nothing is hidden: of the others the whole policy is read off.
+    """
+    rules = game.rules
+    if rules.words_are_free or rules.hidden_information or rules.max_turns > MAX_FOLLOWED_TURNS:
+        return False
+    instances = rules.instances()
+    return instances is not None and len(instances) == 1
 
 
 def evaluation_games(agent: Agent, opponent: Agent, game: PlayedGame, config: Config) -> list[Episode]:

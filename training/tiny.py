@@ -12,8 +12,10 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 END, PAD, USER, ASSISTANT = "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"
-# A bracketed move of one word is one piece, as are words, punctuation runs and line breaks; merges never cross pieces.
-PIECES = r"\[\w+\]| ?\w+| ?[^\w\s\[]+|\[|\s"
+# A bracketed move of one word is one piece, as are a speaker's label, words, and runs of punctuation, with the line break that
+# follows a move or punctuation; merges never cross pieces. A word stays one token whatever stands after it: with the punctuation in
+# its piece prompts are a fifth shorter, but self-play takes a hundred steps longer to see that it has read the word before.
+PIECES = r"\[\w+\]\n?| ?\w+> | ?\w+| ?[^\w\s\[]+\n?|\[|\s"
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ ('<|user|>' if message['role'] == 'user' else '<|assistant|>') + message['content'] + '<|end|>' }}"

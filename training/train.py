@@ -5,7 +5,7 @@ deals -> self-play games -> trajectories -> role-conditioned advantages -> token
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +22,15 @@ from training.alarms import Alarms
 from training.checkpoint import MetricsFile, load_latest, save_step, write_file, write_folder
 from training.config import Config, can_play
 from training.credit import Credit
-from training.evaluate import AveragePolicy, evaluation_games, is_exact, summary, transcripts
+from training.evaluate import (
+    AveragePolicy,
+    can_be_followed,
+    evaluation_games,
+    exact_outcomes,
+    is_exact,
+    summary,
+    transcripts,
+)
 from training.games import PlayedGame, by_game
 from training.learner import Learner
 from training.metrics import play_metrics
@@ -315,6 +323,8 @@ def _evaluated(run: Run, step: int) -> dict[str, Any]:
         line["against"] = by_game({game.name: _against(run, game, kept) for game in config.played})
         for game in config.held_out:
             holdout[game.name]["against"] = _against(run, game, kept)
+        followed = {game.name: _greedy(run, game) for game in config.played if can_be_followed(game)}
+        line |= {"greedy": by_game(followed)} if followed else {}
         if kept:
             write_file(run.folder / "games" / f"step_{step:06d}.jsonl", "".join(record.to_json() + "\n" for record in kept))
     return line | ({"holdout": holdout} if any(holdout.values()) else {})
@@ -347,6 +357,14 @@ def _against(run: Run, game: PlayedGame, kept: list[GameRecord]) -> dict[str, An
             found[spec] = summary(episodes)
             kept += transcripts(episodes, run.config.transcripts)
     return found
+
+
+def _greedy(run: Run, game: PlayedGame) -> dict[str, Any]:
+    """The exact results of the EMA, always at its likeliest token, against each fixed opponent whose probabilities are known."""
+    agent = ModelAgent(run.ema_model, sampling=replace(run.agents[game.name].sampling, temperature=0.0))
+    specs = [spec for spec in run.config.opponents if can_play(spec, game)]
+    found = {spec: exact_outcomes(agent, make_agent(spec), game) for spec in specs}
+    return {spec: outcomes for spec, outcomes in found.items() if outcomes}
 
 
 def _elicit(run: Run, game: PlayedGame, model: Model) -> Elicited:

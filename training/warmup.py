@@ -13,7 +13,7 @@ it is known what it would do also where it would not have come to (as in DAgger:
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,16 +29,18 @@ from training.network import Network, predict
 from training.samples import Row, make_batch
 
 RECALL = "\nRecall: "
+CUES = 4  # asked about one text
 PUNCTUATION = ".,:;!?>()[]"
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """A position: what the seat read, and replies to imitate, each equally likely. In random play every legal one (or one sample
-    where words are free); of a named player one, as it would draw it."""
+    where words are free); of a named player one, as it would draw it. `game` is the number of the game it is from."""
 
     text: str
     replies: tuple[str, ...]
+    game: int = 0
 
 
 def random_play(game: str, options: Mapping[str, object], games: int, seed: int) -> list[Turn]:
@@ -49,7 +51,7 @@ def random_play(game: str, options: Mapping[str, object], games: int, seed: int)
         env.reset(seed=Chance(seed).word("warm-up game", number) >> 2)
         while not env.unwrapped.outcome:
             info = env.infos[env.agent_selection]
-            turns.append(Turn(env.observe(env.agent_selection)["text"], tuple(info["action_mask"])))
+            turns.append(Turn(env.observe(env.agent_selection)["text"], tuple(info["action_mask"]), number))
             env.step(Chance(seed).choice(info["action_mask"], "warm-up move", number, len(turns)))
     return turns
 
@@ -69,7 +71,7 @@ def taught_play(game: str, options: Mapping[str, object], games: int, seed: int,
         while not env.outcome:
             seen = env.observation(env.agent_selection)
             (reply,) = teacher.act([seen])
-            turns.append(Turn(seen.text, (reply.text,)))
+            turns.append(Turn(seen.text, (reply.text,), number))
             stray = Chance(seed).uniform("warm-up noise", number, len(turns)) < noise
             legal = env.infos[env.agent_selection]["action_mask"]
             env.step(Chance(seed).choice(legal, "warm-up move", number, len(turns)) if stray else reply.text)
@@ -126,16 +128,54 @@ def _neighbours(text: str) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class _Lesson:
-    """What is taught of one game: its turns, what may be asked about each, and which have something to ask."""
+    """What is taught of one game: the turns of each game that was played, and turns with what may be asked about their texts."""
 
-    turns: list[Turn]
-    items: list[list[tuple[str, str]]]
-    askable: list[int]
+    games: list[list[Turn]]
+    recalls: list[tuple[Turn, list[tuple[str, str]]]]
 
     @classmethod
     def of(cls, turns: list[Turn]) -> "_Lesson":
         items = recall_items([turn.text for turn in turns])
-        return cls(turns, items, [index for index, pairs in enumerate(items) if pairs])
+        return cls(
+            [list(of_game) for _, of_game in itertools.groupby(turns, lambda turn: turn.game)],
+            [(turn, pairs) for turn, pairs in zip(turns, items, strict=True) if pairs],
+        )
+
+
+class _Teacher:
+    """Draws what each step of the warm start is about: whole games, and several questions about a text, since rows that begin
+    alike share their computation."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.lessons = [_Lesson.of(turns) for turns in shown_turns(config)]
+        self.order = rota(weights_of(config.played))
+        self.chance = Chance(config.seed).derive("warm-up")
+
+    def replies(self, step: int) -> Iterator[tuple[str, str]]:
+        """(text, reply to imitate): of games drawn until there are `warmup_rows`."""
+        wanted = self.config.warmup_rows
+        for number in range(wanted):
+            lesson = self._lesson(step * wanted + number)
+            shown = self.chance.choice(lesson.games, "game", step, number)
+            for place, turn in enumerate(shown):
+                yield turn.text, self.chance.choice(turn.replies, "reply", step, number, place)
+            wanted -= len(shown)
+            if wanted <= 0:
+                return
+
+    def recalls(self, step: int) -> Iterator[tuple[str, str]]:
+        """(text with a cue, answer): about texts drawn, `CUES` questions each, `warmup_rows` * `warmup_recall` in all."""
+        texts = round(self.config.warmup_rows * self.config.warmup_recall / CUES)
+        for number in range(texts):
+            lesson = self._lesson(step * texts + number)
+            if lesson.recalls:
+                turn, pairs = self.chance.choice(lesson.recalls, "recalled turn", step, number)
+                for cue, word in self.chance.shuffled(pairs, "recalled words", step, number)[:CUES]:
+                    yield turn.text + RECALL + cue, word
+
+    def _lesson(self, number: int) -> _Lesson:
+        return self.lessons[self.order[number]]
 
 
 def warm_up(
@@ -145,7 +185,7 @@ def warm_up(
     encode_reply: Callable[[str], tuple[int, ...]],
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> None:
-    """Supervised steps in place: half of each batch replies to imitate, half recall items.
+    """Supervised steps in place, on replies to imitate and on recall items.
 
     Args:
         model: updated in place.
@@ -153,22 +193,13 @@ def warm_up(
         encode_reply: reply text -> ids, the end token included.
         on_step: called with (steps done, loss in nats a token).
     """
-    lessons = [_Lesson.of(turns) for turns in shown_turns(config)]
-    order = rota(weights_of(config.played))
-    chance = Chance(config.seed).derive("warm-up")
+    teacher = _Teacher(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.warmup_lr, betas=(0.9, 0.99), weight_decay=0.0)
     network = Network(model, share=config.share_prefixes)
     model.train()
     for step in range(config.warmup_steps):
-        rows = []
-        for number in range(config.warmup_rows):
-            lesson = lessons[order[step * config.warmup_rows + number]]
-            turn = chance.choice(lesson.turns, "turn", step, number)
-            rows.append(Row(encode(turn.text), encode_reply(chance.choice(turn.replies, "reply", step, number))))
-            if lesson.askable:
-                index = chance.choice(lesson.askable, "recalled turn", step, number)
-                cue, word = chance.choice(lesson.items[index], "recalled word", step, number)
-                rows.append(Row(encode(lesson.turns[index].text + RECALL + cue), encode_reply(word)))
+        asked = [*teacher.replies(step), *teacher.recalls(step)]
+        rows = [Row(encode(text), encode_reply(reply)) for text, reply in asked]
         batch = make_batch(rows, share=network.shares, device=network.device)
         optimizer.zero_grad(set_to_none=True)
         with network.passes():
