@@ -388,11 +388,22 @@ def standing(names: Sequence[str], games: Sequence[GameSpec], results: Sequence[
     counts = Counter((game, lineup) for game, _, lineup in blocks)
     if rated:
         stakes = {game.name: stake_of(game) for game in games}
-        fit = ratings.rate(rated, len(names), stakes=stakes, resamples=QUICK_RESAMPLES)
-        value = {name: fit.rating[number].value for name, number in index.items()}
-        error = {(one, two): fit.errors[index[one]][index[two]] for one in names for two in names if one != two}
-        return Standing(value, error, counts)
+        return standing_of(ratings.rate(rated, len(names), stakes=stakes, resamples=QUICK_RESAMPLES), names, counts)
     return Standing(*_by_returns(names, played), counts)
+
+
+def standing_of(fit: ratings.Ratings, names: Sequence[str], played: Mapping[tuple[str, tuple[str, ...]], int]) -> Standing:
+    """Ratings as schedules see them.
+
+    Args:
+        fit: of the agents in the order of their names.
+        names: of the agents.
+        played: by (game name, pair), blocks.
+    """
+    index = {name: number for number, name in enumerate(names)}
+    value = {name: fit.rating[number].value for name, number in index.items()}
+    error = {(one, two): fit.errors[index[one]][index[two]] for one in names for two in names if one != two}
+    return Standing(value, error, played)
 
 
 def _by_returns(
