@@ -95,5 +95,13 @@ class Agent(ABC):
         """What must be equal for two agents to be the same player, of JSON types: kept with results."""
         return {"spec": self.spec}
 
+    def about(self) -> dict[str, Any]:
+        """What can be told of it before a game, for those who check a set-up, e.g. {"max context": 4096}.
+
+        Raises:
+            RuntimeError: if it cannot play, e.g. because its server does not answer.
+        """
+        return {}
+
     def close(self) -> None:  # noqa: B027  # most hold nothing
         """Frees what the agent holds."""

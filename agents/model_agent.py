@@ -109,6 +109,16 @@ class ModelAgent(Agent):
             error=RuntimeError(completion.error or "the engine failed") if failed else None,
         )
 
+    def about(self) -> dict[str, Any]:
+        tokenizer = self.model.tokenizer
+        return {
+            "tokenizer": f"{type(tokenizer).__name__}, {len(tokenizer)} tokens",
+            "chat template": "yes" if self.chat.has_template else "no: plain prompts",
+            "max context": self.model.context,
+            "max tokens": self.sampling.max_tokens,
+            **self.model.about(),
+        }
+
     def fingerprint(self) -> dict[str, Any]:
         sampling = self.sampling
         return {

@@ -1,7 +1,6 @@
 """The command line of `agents.play`."""
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -16,22 +15,22 @@ from agents.human import Human, PlayerLeft
 from agents.play import Episode, MatchError, run_matches, schedule, seat_agents
 from agents.tables import GameTable, table_of
 from agents.usage import Price, Usage, add_episode, read_prices, usage_table
+from lmgames.arguments import BAD_USAGE, Parser, count, option
 from lmgames.records import GameRecord
 from lmgames.registry import GAMES, NAMESPACE, make
 
-BAD_USAGE = 2  # exit codes
-FAILED = 1
+FAILED = 1  # exit codes
 INTERRUPTED = 130
 Z_95 = 1.96
 RECORD_BEGINS = b'{"agents":'  # keys are sorted
 BLOCK = 1 << 16  # bytes
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m agents.play") -> int:
     """Returns the exit code: 0, 1 if a match failed, 2 for a wrong name or option, 130 after Ctrl-C."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser(prog).parse_args(argv)
     try:
-        options = dict(_option(text) for text in arguments.option)
+        options = dict(option(text) for text in arguments.option)
         table = table_of(make(arguments.game, **options))
         assert isinstance(table, GameTable)
         seated, made = seat_agents(arguments.agents * _copies(arguments.agents, table), table)
@@ -75,37 +74,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m agents.play", description="Games between agents.")
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = Parser(prog=prog, description="Games between agents.", allow_abbrev=False)
     parser.add_argument("game", help=f"e.g. {NAMESPACE}/{sorted(GAMES)[0]}")
     parser.add_argument(
         "--agents", nargs="+", required=True, metavar="SPEC", help="one a seat, e.g. random nash:alpha=0.2 hf:PATH human"
     )
-    parser.add_argument("--games", type=_count, default=1, help="how many (1)")
+    parser.add_argument("--games", type=count, default=1, help="how many (1)")
     parser.add_argument("--seed", type=int, default=0, help="of the first game (0)")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of the game; may be repeated")
     parser.add_argument("--rotate", action="store_true", help="play every deal once in each rotation of the agents")
     parser.add_argument("--out", type=Path, metavar="FILE.jsonl", help="add a record of each game to this file")
-    parser.add_argument("--concurrency", type=_count, default=256, help="games at once (256)")
+    parser.add_argument("--concurrency", type=count, default=256, help="games at once (256)")
     parser.add_argument("--prices", type=Path, metavar="FILE.toml", help="of tokens, to tell the cost (see docs/agents.md)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
-    return int(text)
-
-
-def _option(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip().isidentifier():
-        raise ValueError(f"--option {text!r} must be NAME=VALUE, e.g. hands=3")
-    try:
-        return name.strip(), json.loads({"True": "true", "False": "false", "None": "null"}.get(value, value))
-    except json.JSONDecodeError:
-        return name.strip(), value
 
 
 def _copies(specs: Sequence[str], table: GameTable) -> int:

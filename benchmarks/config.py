@@ -30,6 +30,7 @@ from benchmarks.players import Spec, read_pool
 from benchmarks.schedule import SCHEDULES, GameSpec
 from benchmarks.standings import ANCHOR
 from benchmarks.tournament import CONCURRENCY, Budget, Price
+from benchmarks.turns import KINDS as KINDS_OF_TURNS
 from lmgames.registry import GAMES, NAMESPACE, make, nearest, split_options
 
 FILE = "config.toml"
@@ -57,6 +58,8 @@ class Config:
         budget_games, budget_tokens, budget_usd, time_limit: see `tournament.Budget`; the last in seconds.
         prices: by agent, USD for a million "prompt" and "completion" tokens.
         policy_samples: see `exact.read_policy`.
+        turns: whose prompts and replies are kept in turns.jsonl: "models" (of agents that are no scripted players), "all", "none".
+        cache: file of replies that tournaments share, see `cache`; "" for none.
         part: "k/n", see `run_tournament`.
     """
 
@@ -81,6 +84,8 @@ class Config:
     time_limit: float | None = None
     prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     policy_samples: int = SAMPLES
+    turns: str = "models"
+    cache: str = ""
     part: str = "1/1"
 
     @property
@@ -198,6 +203,8 @@ def _config(data: Mapping[str, Any]) -> Config:
             raise ValueError(f"no setting {key!r}{nearest(key, fields)}")
     values = {key: _checked(key, value) for key, value in data.items()}
     config = Config(**values)
+    if config.turns not in KINDS_OF_TURNS:
+        raise ValueError(f"turns={config.turns!r} is none of the kinds{nearest(config.turns, KINDS_OF_TURNS)}")
     if config.schedule not in SCHEDULES:
         raise ValueError(f"no schedule {config.schedule!r}{nearest(config.schedule, SCHEDULES)}")
     for setting in ("anchor", "ceiling"):
@@ -217,7 +224,7 @@ def _config(data: Mapping[str, Any]) -> Config:
 
 _TABLES = ("agents", "options", "game_options", "prices")
 _LISTS = ("games", "references")
-_TEXTS = ("schedule", "anchor", "ceiling", "on_invalid", "part")
+_TEXTS = ("schedule", "anchor", "ceiling", "on_invalid", "part", "turns", "cache")
 _FLOATS = ("budget_tokens", "budget_usd", "time_limit")
 _LEAST = {"blocks": 1, "concurrency": 1, "seed": 0, "retries": 0, "policy_samples": 0}
 

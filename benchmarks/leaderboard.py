@@ -10,29 +10,28 @@
     compare A B     paired test on the deals they share
     verify          plays recorded games again and compares
     merge           joins folders of several machines
-    doctor          asks each agent once in each game
+    doctor          looks at each agent (server, tokenizer, chat template, context) and asks it once in each game
 
 Exit codes: 0 done, 2 for a wrong name, option or file, 3 if a part is missing: failed games, a budget that is spent,
 or results that do not come out again.
 """
 
 import argparse
-import difflib
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 
-from agents.agent import Agent, Observation
-from agents.play import Match, run_matches
+from agents.agent import Agent
 from benchmarks import manifest as manifests
+from benchmarks.cache import ReplyCache
 from benchmarks.compare import compare, describe
 from benchmarks.config import FILE as CONFIG_FILE
 from benchmarks.config import Config, as_toml, load_config
+from benchmarks.doctor import CHARS_PER_TOKEN, FACTS, examine, probe
 from benchmarks.html import page
 from benchmarks.live import make_display
 from benchmarks.merge import merge
@@ -44,19 +43,16 @@ from benchmarks.schedule import GameSpec, Standing, make_schedule, rotations
 from benchmarks.standings import rate_folder, read_standings, write_standings
 from benchmarks.tournament import Outcome, run_tournament
 from benchmarks.verify import verify
-from lmgames.aec import GameEnv
-from lmgames.parsing import IllegalMove, public_text
-from lmgames.registry import make, nearest
+from lmgames.arguments import BAD_USAGE, Parser, count, option
 
-OK, BAD_USAGE, PARTIAL, INTERRUPTED = 0, 2, 3, 130
-CHARS_PER_TOKEN = 4  # of English, for estimates
+OK, PARTIAL, INTERRUPTED = 0, 3, 130
 REPLY_TOKENS = 60  # of a reply, for estimates, where no limit is given
 WIDTH = 160  # columns, where there is no terminal to tell
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m benchmarks.leaderboard") -> int:
     """Returns the exit code."""
-    parser = _parser()
+    parser = _parser(prog)
     known = parser.parse_args(arguments)
     try:
         code: int = known.do(known)
@@ -74,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def do_plan(known: argparse.Namespace) -> int:
     """Prints what would be played; writes manifest and settings."""
-    config, agents, games = _tournament(known)
+    config = _config(known)
+    agents, games = _tournament(config)
     manifest = _manifest(config, agents, games)
     _check_same_tournament(known.out, manifest)
     _print_plan(config, games)
@@ -86,7 +83,9 @@ def do_plan(known: argparse.Namespace) -> int:
 
 def do_run(known: argparse.Namespace) -> int:
     """Plays, rates, reports."""
-    config, agents, games = _tournament(known)
+    config = _config(known)
+    cache = ReplyCache(Path(config.cache)) if config.cache and not known.dry_run else None
+    agents, games = _tournament(config, cache)
     manifest = _manifest(config, agents, games)
     _check_same_tournament(known.out, manifest)
     if known.dry_run:
@@ -109,11 +108,14 @@ def do_run(known: argparse.Namespace) -> int:
                 prices=config.price_of,
                 retry_errors=known.retry_errors,
                 policy_samples=config.policy_samples,
+                turns=config.turns,
                 on_progress=display.update,
             )
     finally:
         for agent in agents.values():
             agent.close()
+        if cache is not None:
+            cache.close()
     if outcome.results:
         try:
             _rate_and_report(known.out, known.resamples, quiet=known.quiet)
@@ -166,7 +168,10 @@ def do_verify(known: argparse.Namespace) -> int:
     found = verify(known.out, known.sample, known.seed)
     for problem in found.problems:
         print(f"leaderboard: {problem}", file=sys.stderr)
-    _say(f"{found.lines} games, each line as it was written; {found.replayed} played again; {len(found.problems)} problems.")
+    _say(
+        f"{found.lines} games, each line as it was written; {found.replayed} played again, "
+        f"{found.turns} turns compared; {len(found.problems)} problems."
+    )
     return PARTIAL if found.problems else OK
 
 
@@ -183,65 +188,30 @@ def do_merge(known: argparse.Namespace) -> int:
 
 
 def do_doctor(known: argparse.Namespace) -> int:
-    """Asks each agent once in each game."""
+    """Looks at each agent and asks it once in each game."""
     config = _config(known)
-    games = config.game_specs()
-    rows, problems = [], 0
-    for name, spec in config.specs().items():
-        agent: Agent | None = None
-        try:
-            agent = make_player(name, spec)
-            for game in games:
-                check_agent_plays(name, agent, game.rules().name)
-                rows.append([name, game.name, *_examined(agent, game)])
-        except Exception as error:
-            problems += 1
-            rows.append([name, "", "failed", "", f"{type(error).__name__}: {error}"])
-        finally:
-            if agent is not None:
-                agent.close()
-    _say(as_rich({}, "One request to each agent in each game", (["agent", "game", "first reply", "seconds", "about"], rows)))
-    return PARTIAL if problems else OK
-
-
-def _examined(agent: Agent, game: GameSpec) -> list[str]:
-    env = make(game.env_id, **game.options).unwrapped
-    assert isinstance(env, GameEnv)
-    env.reset(seed=0)
-    observation: Observation = env.observation(env.agent_selection)
-    began = time.perf_counter()
-    (reply,) = agent.act([observation])
-    took = time.perf_counter() - began
-    if reply.finish_reason == "error":
-        raise reply.error or RuntimeError("the agent gave no reply")
-    try:
-        env.game.parse(observation.view, observation.seat, public_text(reply.text))
-        legal = "legal"
-    except IllegalMove as refusal:
-        legal = f"refused: {refusal.code}"
-    about = dict(agent.fingerprint())
-    tokenizer = getattr(getattr(agent, "model", None), "tokenizer", None)
-    if tokenizer is not None:
-        about["chat_template"] = bool(getattr(tokenizer, "chat_template", None))
-        about["max_context"] = getattr(tokenizer, "model_max_length", None)
-    if reply.usage:
-        about |= reply.usage
-    return [legal, f"{took:.2f}", json.dumps(about, default=repr)]
+    found = examine(config.specs(), config.game_specs(), lambda name: print(f"{name} ...", file=sys.stderr))
+    facts = [[name, *(str(about.get(fact, "")) for fact in FACTS)] for name, about in found.agents.items()]
+    _say(as_rich({}, "Agents", (["agent", *FACTS], facts)))
+    replies: Rows = (["agent", "game", "first reply", "seconds", "prompt tokens"], [list(row) for row in found.replies])
+    _say(as_rich({}, "One request to each agent in each game", replies))
+    for problem in found.problems:
+        print(f"leaderboard: {problem}", file=sys.stderr)
+    return PARTIAL if found.problems else OK
 
 
 # What they share.
 
 
-def _tournament(known: argparse.Namespace) -> tuple[Config, dict[str, Agent], list[GameSpec]]:
-    config = _config(known)
+def _tournament(config: Config, cache: ReplyCache | None = None) -> tuple[dict[str, Agent], list[GameSpec]]:
     games = config.game_specs()
     config.parts  # noqa: B018  # refuses a wrong one now
     make_schedule(config.schedule, list(config.agents), games, config.blocks, config.seed, config.references)
-    agents = {name: make_player(name, spec) for name, spec in config.specs().items()}
+    agents = {name: make_player(name, spec, cache) for name, spec in config.specs().items()}
     for game in games:
         for name, agent in agents.items():
             check_agent_plays(name, agent, game.rules().name)
-    return config, agents, games
+    return agents, games
 
 
 def _config(known: argparse.Namespace) -> Config:
@@ -251,7 +221,7 @@ def _config(known: argparse.Namespace) -> Config:
     if known.agents:
         given["agents"] = agent_specs(known.agents)
     if known.option:
-        given["options"] = dict(_option(text) for text in known.option)
+        given["options"] = dict(option(text) for text in known.option)
     if known.price:
         given["prices"] = dict(_price(text) for text in known.price)
     return load_config(known.config, given, known.pool)
@@ -331,9 +301,7 @@ def _print_plan(config: Config, games: Sequence[GameSpec]) -> None:
 
 def _probe(game: GameSpec) -> tuple[float, float]:
     """(replies a game, characters a prompt), from a few games of random players."""
-    player = make_player("random", "random")
-    seats = dict.fromkeys(game.rules().seats, player)
-    episodes = list(run_matches(Match(game.env_id, seed, seats, dict(game.options)) for seed in range(4)))
+    episodes = probe(game)
     steps = [step for episode in episodes for step in episode.steps]
     chars = sum(len(step.observation.text) for step in steps) / max(1, len(steps))
     return len(steps) / len(episodes), chars
@@ -356,16 +324,6 @@ def agent_specs(texts: Sequence[str]) -> dict[str, str]:
     return specs
 
 
-def _option(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip().isidentifier():
-        raise ValueError(f"--option {text!r} must be NAME=VALUE, e.g. show_rules=false")
-    try:
-        return name.strip(), json.loads({"True": "true", "False": "false", "None": "null"}.get(value, value))
-    except json.JSONDecodeError:
-        return name.strip(), value
-
-
 def _price(text: str) -> tuple[str, dict[str, float]]:
     name, equals, value = text.rpartition("=")
     prompt, slash, completion = value.partition("/")
@@ -384,33 +342,8 @@ def _say(what: Any) -> None:
 # The command line.
 
 
-class _Parser(argparse.ArgumentParser):
-    """Refuses unknown words with the nearest known one."""
-
-    def error(self, message: str) -> NoReturn:
-        words = [word for word in message.replace("'", " ").split() if word.startswith("--")]
-        known = [option for action in self._actions for option in action.option_strings]
-        near = difflib.get_close_matches(words[-1], known, n=1) if words and "unrecognized" in message else []
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        self.exit(BAD_USAGE, f"{self.prog}: {message}{hint}\n")
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        args = sys.argv[1:] if args is None else list(args)
-        commands = next(action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction))
-        assert isinstance(commands, Mapping)
-        if args and not args[0].startswith("-") and args[0] not in commands:
-            self.exit(BAD_USAGE, f"{self.prog}: no command {args[0]!r}{nearest(args[0], list(commands))}\n")
-        known, rest = self.parse_known_args(args, namespace)
-        if rest:
-            command = commands.get(args[0], self)
-            command.error(f"unrecognized arguments: {' '.join(rest)}")
-        return known
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m benchmarks.leaderboard", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = Parser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, do: Any) -> argparse.ArgumentParser:
@@ -426,7 +359,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--quiet", action="store_true", help="show nothing while playing")
     run.add_argument("--retry-errors", action="store_true", help="play games again that failed in an earlier run")
     for command in (run, rated):
-        command.add_argument("--resamples", type=_count, default=RESAMPLES, help=f"of the deals ({RESAMPLES})")
+        command.add_argument("--resamples", type=count, default=RESAMPLES, help=f"of the deals ({RESAMPLES})")
     for command in (run, commands.choices["plan"]):
         command.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
     add("report", do_report).add_argument("--title", default=None, help="of the page")
@@ -434,7 +367,7 @@ def _parser() -> argparse.ArgumentParser:
     compared.add_argument("a", metavar="A")
     compared.add_argument("b", metavar="B")
     verified = add("verify", do_verify)
-    verified.add_argument("--sample", type=_count, default=None, help="games to play again (all)")
+    verified.add_argument("--sample", type=count, default=None, help="games to play again (all)")
     verified.add_argument("--seed", type=int, default=0, help="of the choice of the sample (0)")
     add("merge", do_merge).add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     return parser
@@ -466,15 +399,11 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     one("--time-limit", type=float, metavar="SECONDS", help="of this run")
     one("--price", action="append", default=[], metavar="AGENT=PROMPT/COMPLETION", help="USD for a million tokens")
     one("--policy-samples", type=int, help="replies at each information set where an agent gives no probabilities (64)")
+    one("--turns", metavar="WHOSE", help="prompts and replies to keep in turns.jsonl: models (default), all or none")
+    one("--cache", metavar="FILE.jsonl", help="replies given before, not paid for again; tournaments may share it")
     one("--part", metavar="K/N", help="play the k-th of n parts, for several machines")
     if command.prog.endswith("doctor"):
         command.set_defaults(out=Path("results"))
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
-    return int(text)
 
 
 if __name__ == "__main__":

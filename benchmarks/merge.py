@@ -7,6 +7,8 @@ from typing import Any
 
 from benchmarks.manifest import difference, read_manifest, write_manifest
 from benchmarks.results import DESIGN, ERRORS, GAMES, POLICIES, read_objects, read_results, sealed
+from benchmarks.turns import FILE as TURNS
+from benchmarks.turns import read_turns
 
 
 def merge(folders: Sequence[Path], out: Path) -> tuple[int, int]:
@@ -39,6 +41,8 @@ def merge(folders: Sequence[Path], out: Path) -> tuple[int, int]:
     for name, keys in ((POLICIES, ("key",)), (ERRORS, ("key", "error")), (DESIGN, ("round",))):
         entries = {tuple(entry[key] for key in keys): entry for folder in folders for entry in _entries(folder / name)}
         _write(out / name, [sealed(entries[key]) for key in sorted(entries)])
+    if any((folder / TURNS).exists() for folder in folders):
+        _write(out / TURNS, _turns(folders, out))
     return len(games), twice
 
 
@@ -53,6 +57,18 @@ def _games(folders: Sequence[Path]) -> tuple[list[str], int]:
             else:
                 kept.setdefault(key, result)
     return [kept[key].to_json() for key in sorted(kept)], len(twice)
+
+
+def _turns(folders: Sequence[Path], out: Path) -> list[str]:
+    """The turns of the games that were kept."""
+    ids = {key: result.played["id"] for key, result in read_results(out).items()}
+    found = {
+        (turn["key"], turn["turn"]): line
+        for folder in folders
+        for _, turn, line in read_turns(folder)
+        if ids.get(turn["key"]) == turn["record"]
+    }
+    return [found[place] for place in sorted(found)]
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:

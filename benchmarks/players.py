@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from agents.agent import Agent, Observation, Reply
+from agents.human import Human
 from agents.reference import ReferenceAgent
 from agents.specs import check_plays, make_agent
+from benchmarks.cache import CachedAgent, ReplyCache
 from lmgames.registry import GAMES, game_class, nearest
 
 POOLS = Path(__file__).parent / "pools"
@@ -57,6 +59,9 @@ class PerGame(Agent):
     def _of(self, observation: Observation) -> Agent:
         return self.player(observation.game.name if observation.game is not None else observation.env_id)
 
+    def about(self) -> dict[str, Any]:
+        return {key: value for player in self.players.values() for key, value in player.about().items()}
+
     def fingerprint(self) -> dict[str, Any]:
         return {"per_game": {game: player.fingerprint() for game, player in sorted(self.players.items())}}
 
@@ -65,24 +70,34 @@ class PerGame(Agent):
             player.close()
 
 
-def make_player(name: str, spec: Spec) -> Agent:
+def make_player(name: str, spec: Spec, cache: ReplyCache | None = None) -> Agent:
     """The agent of a spec.
+
+    Args:
+        name: for messages.
+        spec: of it.
+        cache: of replies that are not asked for again; scripted players and people need none.
 
     Raises:
         ValueError: for an unknown spec, game or player, with the nearest one.
     """
     try:
         if isinstance(spec, str):
-            return make_agent(spec)
+            return _cached(make_agent(spec), cache)
         known = {game_class(game).name for game in GAMES} | {"default"}
         for game in spec:
             if game not in known:
                 raise ValueError(f"no game {game!r}{nearest(game, known)}")
-        agent = PerGame({game: make_agent(of, None if game == "default" else game) for game, of in spec.items()})
+        players = {game: make_agent(of, None if game == "default" else game) for game, of in spec.items()}
+        agent = PerGame({game: _cached(player, cache) for game, player in players.items()})
         agent.spec = spec_text(spec)
     except ValueError as error:
         raise ValueError(f"agent {name!r}: {error}") from None
     return agent
+
+
+def _cached(agent: Agent, cache: ReplyCache | None) -> Agent:
+    return agent if cache is None or isinstance(agent, ReferenceAgent | Human) else CachedAgent(agent, cache)
 
 
 def spec_text(spec: Spec) -> str:

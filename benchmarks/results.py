@@ -1,6 +1,7 @@
 """Results of a tournament: append-only JSON lines, one a game, keyed by the content of what was to be played.
 
 games.jsonl      games that were played, a hash of its line in front of each
+turns.jsonl      what models were asked and what they answered, see `turns`
 errors.jsonl     games that could not be played: a server or a program failed, which is nobody's loss
 policies.jsonl   policies that were read off agents in games small enough for exact values
 design.jsonl     line-ups of schedules that depend on results, round by round
@@ -164,25 +165,21 @@ def policy_key(name: str, fingerprint: Mapping[str, Any], game_hash: str) -> str
 
 
 class LineFile:
-    """A file of sealed lines that is only added to. Each line is on disk when `append` returns.
+    """A file of sealed lines that is only added to. Lines are on disk when `append` returns.
 
     A last line that a kill has torn is cut off when the file is opened.
-
-    Raises:
-        ValueError: if another line is damaged, with its number.
     """
 
     def __init__(self, path: Path):
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.lines = [line for _, line in read_lines(path)]
         if path.exists():
             whole = path.read_bytes()
             os.truncate(path, whole.rfind(b"\n") + 1)
         self._file = path.open("a", encoding="utf-8")
 
-    def append(self, line: str) -> None:
-        self._file.write(line + "\n")
+    def append(self, *lines: str) -> None:
+        self._file.write("".join(line + "\n" for line in lines))
         self._file.flush()
         os.fsync(self._file.fileno())
 

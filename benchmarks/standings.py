@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.cache import paid_tokens
 from benchmarks.cycles import alpha_rank, intransitive_share, nash_average
 from benchmarks.exact import nash_conv_of
 from benchmarks.manifest import read_manifest
@@ -434,11 +435,14 @@ def _cost(results: Sequence[Result], order: Sequence[str], prices: Mapping[str, 
     found = {}
     for name, of in counts.items():
         price = prices.get(name, {})
-        usd = (of["prompt_tokens"] * price.get("prompt", 0.0) + of["completion_tokens"] * price.get("completion", 0.0)) / 1e6
+        usd, full = (
+            (prompt * price.get("prompt", 0.0) + completion * price.get("completion", 0.0)) / 1e6
+            for prompt, completion in (paid_tokens(of), (of["prompt_tokens"], of["completion_tokens"]))
+        )
         found[name] = {kind: of[kind] for kind in sorted(of)} | {
             "usd": usd,
             "tokens_per_game": (of["prompt_tokens"] + of["completion_tokens"]) / of["seats"] if of["seats"] else 0.0,
-            "usd_per_game": usd / of["seats"] if of["seats"] else 0.0,
+            "usd_per_game": full / of["seats"] if of["seats"] else 0.0,
             "replies_per_game": of["replies"] / of["seats"] if of["seats"] else 0.0,
         }
     return found

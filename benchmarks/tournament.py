@@ -14,10 +14,11 @@ import numpy as np
 from agents.agent import Agent
 from agents.play import Episode, Failure, Match, MatchError, run_matches
 from benchmarks import ratings
+from benchmarks.cache import paid_tokens
 from benchmarks.exact import SAMPLES, read_policy
 from benchmarks.luck import luck_of
 from benchmarks.manifest import game_hash
-from benchmarks.players import check_agent_plays
+from benchmarks.players import check_agent_plays, exact_mix
 from benchmarks.results import (
     DESIGN,
     ERRORS,
@@ -44,11 +45,12 @@ from benchmarks.schedule import (
     seatings,
     stake_of,
 )
+from benchmarks.turns import FILE as TURNS
+from benchmarks.turns import TurnFile, turn_lines
 
 CONCURRENCY = 256  # games at once
 MAX_ERRORS = 3  # failed games of one agent after which it is asked for no more
 QUICK_RESAMPLES = 200  # of the standing that schedules go by
-PROMPT, COMPLETION = "prompt_tokens", "completion_tokens"
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Spent:
     def add(self, result: Result, prices: Mapping[str, Price]) -> None:
         for seat, counts in result.usage.items():
             price = prices.get(result.seats[seat], Price())
-            prompt, completion = counts.get(PROMPT, 0.0), counts.get(COMPLETION, 0.0)
+            prompt, completion = paid_tokens(counts)
             self.tokens += prompt + completion
             self.usd += (prompt * price.prompt + completion * price.completion) / 1e6
 
@@ -158,6 +160,7 @@ def run_tournament(
     prices: Mapping[str, Price] | None = None,
     retry_errors: bool = False,
     policy_samples: int = SAMPLES,
+    turns: str = "models",
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Outcome:
     """Plays what is not in `out` yet.
@@ -176,6 +179,7 @@ def run_tournament(
         prices: by agent.
         retry_errors: whether games that failed in an earlier run are tried again.
         policy_samples: see `exact.read_policy`.
+        turns: whose turns go to turns.jsonl, one of `turns.KINDS`.
         on_progress: called after every game.
 
     Raises:
@@ -188,7 +192,7 @@ def run_tournament(
     plan = make_schedule(schedule, list(agents), games, blocks, seed, references)
     if part != (1, 1) and (not plan.fixed or not 1 <= part[0] <= part[1]):
         raise ValueError(f"part {part[0]}/{part[1]}: k of n with 1 <= k <= n, and a schedule that is fixed beforehand")
-    run = _Run(agents, games, plan, seed, out, part, budget or Budget(), prices or {}, retry_errors, on_progress)
+    run = _Run(agents, games, plan, seed, out, part, budget or Budget(), prices or {}, retry_errors, turns, on_progress)
     try:
         run.play(concurrency)
         if not run.stopped:
@@ -210,6 +214,7 @@ class _Run:
         budget: Budget,
         prices: Mapping[str, Price],
         retry_errors: bool,
+        turns: str,
         on_progress: Callable[[Progress], None],
     ):
         self.agents, self.games, self.schedule, self.seed = agents, games, schedule, seed
@@ -222,6 +227,8 @@ class _Run:
         self.given_up: set[str] = set() if retry_errors else set(self.errors)
         self.policies = {entry["key"]: entry for entry in read_objects(out / POLICIES)}
         self.design = read_objects(out / DESIGN)
+        self.turns = TurnFile(out / TURNS, self.results)
+        self.talkers = {game.name: _talkers(agents, game, turns) for game in games}
         self.files = {name: LineFile(out / name) for name in (GAMES, ERRORS, POLICIES, DESIGN)}
         self.asked: dict[str, Seating] = {}
         self.failures: list[str] = []
@@ -310,6 +317,7 @@ class _Run:
             luck=luck_of(episode),
             played=json.loads(episode.record.to_json()),
         )
+        self.turns.append(turn_lines(result, episode, self.talkers[result.game]))
         self.files[GAMES].append(result.to_json())
         self.results[result.key] = result
         self.spent.add(result, self.prices)
@@ -363,8 +371,16 @@ class _Run:
         return Outcome(results, policies, len(self.asked) - len(results), self.failures, self.stopped)
 
     def close(self) -> None:
+        self.turns.close()
         for file in self.files.values():
             file.close()
+
+
+def _talkers(agents: Mapping[str, Agent], game: GameSpec, turns: str) -> list[str]:
+    """The agents whose turns are kept."""
+    if turns == "none":
+        return []
+    return [name for name, agent in agents.items() if turns == "all" or exact_mix(agent, game.rules().name) is None]
 
 
 def _usage(episode: Episode) -> dict[str, dict[str, float]]:

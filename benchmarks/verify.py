@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.manifest import game_hash, read_manifest
 from benchmarks.results import Result, key_of, read_results
 from benchmarks.schedule import GameSpec, LineUp, Seating, deal_seed
+from benchmarks.turns import read_turns
 from lmgames.chance import Chance
 from lmgames.records import ReplayMismatch, replay
 
@@ -19,11 +20,13 @@ class Verified:
     Args:
         lines: in the file, each of which hashes to what it says.
         replayed: games that were played again, all that were sampled.
+        turns: lines of turns.jsonl that were compared with these games, prompts included.
         problems: one line each.
     """
 
     lines: int
     replayed: int
+    turns: int
     problems: tuple[str, ...]
 
 
@@ -39,15 +42,22 @@ def verify(folder: Path, sample: int | None = None, seed: int = 0) -> Verified:
         ValueError: if a line is damaged, or the manifest is missing.
     """
     manifest = read_manifest(folder)
-    results = list(read_results(folder).values())
+    read = read_results(folder)
+    results = list(read.values())
     chosen = set(_sample(results, sample, seed))
-    problems = []
+    turns = _turns_by_game(folder)
+    problems = [f"turns.jsonl has turns of a game {key} that is not there" for key in turns if key not in read]
+    compared = 0
     hashes: dict[str, str] = {}
     for result in results:
-        problem = _mismatch(result, manifest, hashes) or (_replay_problem(result) if result.key in chosen else "")
+        problem = _mismatch(result, manifest, hashes)
+        if not problem and result.key in chosen:
+            of_game = turns.get(result.key, [])
+            problem = _replay_problem(result, of_game)
+            compared += len(of_game)
         if problem:
             problems.append(f"game {result.key} ({result.game}, deal {result.block}): {problem}")
-    return Verified(len(results), len(chosen), tuple(problems))
+    return Verified(len(results), len(chosen), compared, tuple(problems))
 
 
 def _sample(results: Sequence[Result], sample: int | None, seed: int) -> list[str]:
@@ -81,9 +91,28 @@ def _mismatch(result: Result, manifest: Mapping[str, Any], hashes: dict[str, str
     return "" if key == result.key else f"agents, deal and game give the key {key}"
 
 
-def _replay_problem(result: Result) -> str:
+def _turns_by_game(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    turns: dict[str, list[dict[str, Any]]] = {}
+    for _, turn, _ in read_turns(folder):
+        turns.setdefault(turn["key"], []).append(turn)
+    return turns
+
+
+def _replay_problem(result: Result, turns: Sequence[Mapping[str, Any]]) -> str:
+    record = result.record
+    prompts: list[str] = []
     try:
-        replay(result.record)
+        replay(record, before_turn=lambda env: prompts.append(env.observe(env.agent_selection)["text"]))
     except (ReplayMismatch, ValueError) as error:
         return f"{type(error).__name__}: {error}"
+    for turn in turns:
+        number = turn["turn"]
+        if turn["record"] != result.played["id"]:
+            return f"turns.jsonl has turn {number} of another playing of it"
+        if not 0 <= number < len(record.turns):
+            return f"turns.jsonl has a turn {number}, the game {len(record.turns)} turns"
+        there = record.turns[number]
+        now = (there.seat, there.reply, there.status, there.code, there.move, prompts[number])
+        if tuple(turn[key] for key in ("seat", "reply", "status", "reason", "move", "prompt")) != now:
+            return f"turn {number} in turns.jsonl is not what was played"
     return ""

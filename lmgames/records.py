@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from importlib import metadata
@@ -137,8 +138,12 @@ def _dump(value: Any) -> str:
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"), sort_keys=True)
 
 
-def replay(record: GameRecord) -> Any:
+def replay(record: GameRecord, before_turn: Callable[[Any], None] = lambda env: None) -> Any:
     """Plays a record again and compares every turn, return, fact and prompt.
+
+    Args:
+        record: of an episode.
+        before_turn: called with the environment before each reply.
 
     Returns:
         The environment at the position where the record ends.
@@ -157,6 +162,7 @@ def replay(record: GameRecord) -> Any:
             raise ReplayMismatch(f"turn {number}: the game is over ({env.outcome}), the record goes on with {turn}")
         if env.agent_selection != turn.seat:
             raise ReplayMismatch(f"turn {number}: {env.agent_selection} is to move, the record says {turn.seat}")
+        before_turn(env)
         env.step(turn.reply)
         again = env.turns[number]
         if again != turn:

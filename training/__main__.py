@@ -8,18 +8,18 @@ from typing import Any
 from training.config import load_config
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m training") -> int:
     """Trains, or draws; 0 also for a run that SIGTERM has ended, 1 for one that diverged, 2 for what the user can get wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return _plot(arguments[1:]) if arguments[:1] == ["plot"] else _train(arguments)
+        return _plot(arguments[1:], prog) if arguments[:1] == ["plot"] else _train(arguments, prog)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def _train(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__, allow_abbrev=False)
+def _train(arguments: list[str], prog: str) -> int:
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__, allow_abbrev=False)
     parser.add_argument("recipe", help="TOML file, or the name of one in training/recipes/")
     parser.add_argument("--run", type=Path, help="folder of the run, gone on with if it exists; default runs/RECIPE-seedN")
     known, rest = parser.parse_known_args(arguments)
@@ -37,15 +37,15 @@ def _train(arguments: list[str]) -> int:
         try:
             last = train(config, run, display)
         except KeyboardInterrupt:
-            print(f"\nstopped; go on with: python -m training {' '.join(arguments)}", file=sys.stderr)
+            print(f"\nstopped; go on with: {prog} {' '.join(arguments)}", file=sys.stderr)
             return 130
         except FloatingPointError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
     if last.get("step") != config.steps:
-        print(f"stopped and saved; go on with: python -m training {' '.join(arguments)}", file=sys.stderr)
+        print(f"stopped and saved; go on with: {prog} {' '.join(arguments)}", file=sys.stderr)
         return 0
-    print(f"trained model: hf:{run / 'model'}   curves: python -m training plot {run} --out curves.png")
+    print(f"trained model: hf:{run / 'model'}   curves: {prog} plot {run} --out curves.png")
     return 0
 
 
@@ -64,8 +64,8 @@ def _overrides(rest: list[str]) -> dict[str, Any]:
     return overrides
 
 
-def _plot(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training plot", allow_abbrev=False)
+def _plot(arguments: list[str], prog: str) -> int:
+    parser = argparse.ArgumentParser(prog=f"{prog} plot", allow_abbrev=False)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, default=Path("curves.png"))
     known = parser.parse_args(arguments)

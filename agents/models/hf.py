@@ -25,6 +25,7 @@ from agents.agent import Agent
 from agents.model_agent import ModelAgent
 from agents.models.adapters import AdapterEngine, adapter_folder, check_loaded
 from agents.models.model import Completion, FinishReason, Model, Request, Sampling
+from agents.models.revision import revision_of
 from lmgames.chance import Chance
 
 PREFILL_TOKENS = 16_384  # of one forward pass, padding included
@@ -67,6 +68,7 @@ class HFModel(AdapterEngine):
         self.model = model if device is None else model.to(device)
         self.tokenizer = tokenizer
         self.name = ""
+        self.revision = ""
         small = sum(parameter.numel() for parameter in model.parameters()) < SMALL_MODEL
         self.max_batch = max_batch or (1024 if small else 64)
         self.eos_token_ids = frozenset(_eos(model, tokenizer) if eos_token_ids is None else eos_token_ids)
@@ -166,7 +168,11 @@ class HFModel(AdapterEngine):
         return [list(scores[row]) for row in rows]
 
     def fingerprint(self) -> dict[str, Any]:
-        return {"model": self.name, "dtype": str(next(self.model.parameters()).dtype).removeprefix("torch.")}
+        return {
+            "model": self.name,
+            "revision": self.revision,
+            "dtype": str(next(self.model.parameters()).dtype).removeprefix("torch."),
+        }
 
     def close(self) -> None:
         self._arrivals.clear()
@@ -720,6 +726,7 @@ def _load(path: str, dtype: str, device: str | None, max_batch: int | None, revi
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     loaded = HFModel(model, tokenizer, max_batch=max_batch, device=device)
     loaded.name = path if revision is None else f"{path}@{revision}"
+    loaded.revision = revision_of(path, model.config)
     gc.collect()  # the loader leaves cycles that hold copies of the weights
     return loaded
 

@@ -97,6 +97,14 @@ class Model(ABC):
     tokenizer: Any
     version: int = 0
 
+    def about(self) -> dict[str, Any]:
+        """What can be told before a request, for those who check a set-up.
+
+        Raises:
+            RuntimeError: if it cannot be asked.
+        """
+        return {}
+
     @abstractmethod
     def submit(self, request: Request) -> None:
         """Hands over a request; its completion comes out of a later `poll`.

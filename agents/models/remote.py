@@ -17,6 +17,7 @@ from agents.model_agent import ModelAgent
 from agents.models.endpoint import Answer, Calls, Endpoint, EndpointError
 from agents.models.model import Completion, Model, Request, Sampling
 from agents.models.scoring import Pass, passes
+from lmgames.registry import nearest
 
 DEFAULT_CONCURRENCY = 64  # requests
 SEED_BITS = (1 << 63) - 1
@@ -117,6 +118,9 @@ class RemoteModel(Model):
         finally:
             calls.close()
         return [[found[row, part] for part in parts.get(row, [])] for row in rows]
+
+    def about(self) -> dict[str, Any]:
+        return _about(self.endpoint, self.name)
 
     def fingerprint(self) -> dict[str, Any]:
         return {"model": self.name, "server": self.endpoint.url}
@@ -242,6 +246,9 @@ class RemoteAgent(Agent):
             for (key, _), result in self._calls.results()
         ]
 
+    def about(self) -> dict[str, Any]:
+        return {"tokenizer": "the server's", "max tokens": self.sampling.max_tokens, **_about(self.endpoint, self.name)}
+
     def fingerprint(self) -> dict[str, Any]:
         sampling = self.sampling
         return {
@@ -300,6 +307,28 @@ def _public_text(choice: dict[str, Any], reason: Any, url: str) -> str:
 def _sound(text: str) -> str:
     """Text without lone surrogates, which JSON can carry and UTF-8 cannot."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _about(endpoint: Endpoint, name: str) -> dict[str, Any]:
+    """What a server says of a model.
+
+    Raises:
+        EndpointError: if the server does not answer, or does not serve the model.
+    """
+    try:
+        answer = endpoint.get("/models")
+        served = {str(model["id"]): model for model in answer.body["data"]}
+    except (KeyError, TypeError):
+        return {"server": f"{endpoint.url} answers and lists no models"}
+    except EndpointError as error:
+        if error.status in (404, 405, 501):
+            return {"server": f"{endpoint.url} answers and lists no models"}
+        raise
+    if name not in served:
+        raise EndpointError(f"the server at {endpoint.url} does not serve {name!r}{nearest(name, served)}")
+    found = {"server": f"{endpoint.url} serves it, answered in {answer.seconds:.2f} s"}
+    context = served[name].get("max_model_len")  # vLLM's name for it
+    return found if context is None else {**found, "max context": context}
 
 
 def _asked(endpoint: Endpoint, path: str, body: dict[str, Any]) -> Answer:

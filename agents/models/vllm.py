@@ -18,6 +18,7 @@ from agents.agent import Agent
 from agents.model_agent import ModelAgent
 from agents.models.adapters import AdapterEngine, adapter_folder, check_loaded
 from agents.models.model import Completion, Model, Request, Sampling
+from agents.models.revision import revision_of
 from agents.models.scoring import Pass, passes
 
 LEAST_TEMPERATURE = 0.01  # vLLM silently raises lower ones to this
@@ -49,6 +50,7 @@ class VLLMModel(AdapterEngine):
             raise ValueError(f"max_batch={max_batch!r} must be at least 1")
         self.llm = llm
         self.name = name
+        self.revision = ""
         self.tokenizer = llm.get_tokenizer()
         self._engine = llm.llm_engine
         self._config = self._engine.vllm_config
@@ -157,7 +159,7 @@ class VLLMModel(AdapterEngine):
 
     def fingerprint(self) -> dict[str, Any]:
         dtype = str(self._config.model_config.dtype).removeprefix("torch.")
-        return {"model": self.name, "dtype": dtype, "engine": f"vllm {_vllm().__version__}"}
+        return {"model": self.name, "revision": self.revision, "dtype": dtype, "engine": f"vllm {_vllm().__version__}"}
 
     def close(self) -> None:
         """Gives up the requests in progress. The engine stays, for others that use it."""
@@ -548,6 +550,7 @@ def load(
         llm = _start(path, dtype, {**adapters, **limits, **engine}, seeded=seeded)
         name = path if revision is None else f"{path}@{revision}"
         model = _loaded[key] = VLLMModel(llm, seeded=seeded, name=name)
+        model.revision = revision_of(path, model._config.model_config.hf_config)
     return model
 
 

@@ -88,7 +88,7 @@ def test_doctor(capsys):
     assert main(["doctor", "--agents", "random", "nash", "--games", "KuhnPoker-v0"]) == 0
     assert capsys.readouterr().out.count("legal") == 2
     assert main(["doctor", "--agents", "minimax", "--games", "KuhnPoker-v0"]) == 3
-    assert "no reference player" in capsys.readouterr().out
+    assert "no reference player" in capsys.readouterr().err
 
 
 def test_compare(played, capsys):
@@ -206,9 +206,9 @@ def test_killed_twenty_times_and_resumed(tmp_path):
 
 def test_verify(played, capsys):
     assert main(["verify", "--out", str(played)]) == 0
-    assert "48 played again; 0 problems" in capsys.readouterr().out
+    assert "48 played again, 0 turns compared; 0 problems" in capsys.readouterr().out
     assert main(["verify", "--out", str(played), "--sample", "5"]) == 0
-    assert "5 played again; 0 problems" in capsys.readouterr().out
+    assert "5 played again, 0 turns compared; 0 problems" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("place", [3, 60, 200, -3])
