@@ -1,12 +1,15 @@
 """The transformers engine: padding, sharing, changing weights, loading."""
 
+import copy
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, GemmaConfig, GPT2Config, LlamaConfig, MistralConfig
 
-from agents.models import hf
+from agents.models import hf, sync
 from agents.models.hf import HFModel
 from agents.models.model import Request, Sampling
+from agents.play import play
 from agents.specs import make_agent
 
 RULES = tuple(range(200, 240))  # a beginning that some prompts share
@@ -203,3 +206,97 @@ def test_a_missing_model_says_what_to_do(tmp_path):
         make_agent(f"hf:{tmp_path}")
     with pytest.raises(ValueError, match="has no option 'temprature'; did you mean 'temperature'"):
         make_agent(f"hf:{tmp_path},temprature=1")
+
+
+# Adapters.
+
+
+def adapted(module, seed):
+    """A copy of the module under a random LoRA adapter."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    settings = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False)
+    return get_peft_model(copy.deepcopy(module), settings).eval()
+
+
+@pytest.fixture
+def adapters(qwen3, tokenizer, tmp_path):
+    """(an engine with the adapters "a" and "b", teacher forcing by name); "" is the model without one."""
+    engine, scorers = HFModel(copy.deepcopy(qwen3), tokenizer), {"": HFModel(qwen3, tokenizer)}
+    for seed, name in enumerate("ab"):
+        module = adapted(qwen3, seed)
+        module.save_pretrained(tmp_path / name)
+        engine.load_adapter(name, tmp_path / name, seed + 1)
+        scorers[name] = HFModel(module.merge_and_unload(), tokenizer)
+    return engine, scorers
+
+
+def prompts_of(name, count=12):
+    prompts = [tuple(range(5, 50 + n % 5)) for n in range(count)]  # a beginning long enough to be shared
+    return [Request((name, n), prompt, Sampling(max_tokens=6), seed=n, adapter=name) for n, prompt in enumerate(prompts)]
+
+
+def test_two_adapters_and_none_in_one_batch(adapters):
+    engine, scorers = adapters
+    done = engine.generate([request for name in scorers for request in prompts_of(name)])
+    for one in done:
+        name = one.key[0]
+        (scored,) = scorers[name].score([one.prompt_ids], [one.ids])
+        assert one.logprobs == pytest.approx(scored, abs=1e-4)
+        assert one.version == {"": 0, "a": 1, "b": 2}[name]
+        assert engine.score([one.prompt_ids], [one.ids], adapter=name)[0] == pytest.approx(scored, abs=1e-4)
+    assert len({tuple(one.logprobs) for one in done if one.key[1] == 0}) == 3, "the three do differ"
+
+
+def test_a_new_version_of_an_adapter_is_used_at_once(adapters, qwen3, tokenizer, tmp_path):
+    engine, _ = adapters
+    newer = adapted(qwen3, 7)
+    newer.save_pretrained(tmp_path / "newer")
+    model = engine.with_adapter("a")
+    sync.verify(model, HFModel(adapted(qwen3, 0).merge_and_unload(), tokenizer))
+    with pytest.raises(sync.SyncError):
+        sync.verify(model, HFModel(newer, tokenizer))
+    engine.load_adapter("a", tmp_path / "newer", 5)
+    assert sync.verify(model, HFModel(newer, tokenizer)) < 1e-4
+    assert (model.version, engine.adapters) == (5, {"a": 5, "b": 2})
+
+
+def test_other_adapters_beside_the_one_in_training(qwen3, tokenizer, tmp_path):
+    """Which is used where none is asked for, and stays trainable."""
+    trained, other = adapted(qwen3, 3), adapted(qwen3, 4)
+    other.save_pretrained(tmp_path / "other")
+    engine, alone = HFModel(trained, tokenizer), HFModel(copy.deepcopy(trained), tokenizer)
+    engine.load_adapter("other", tmp_path / "other")
+    rows = [(5, 6, 7)], [(8, 9)]
+    assert engine.score(*rows)[0] == pytest.approx(alone.score(*rows)[0], abs=1e-5)
+    assert engine.score(*rows, adapter="other")[0] == pytest.approx(HFModel(other, tokenizer).score(*rows)[0], abs=1e-5)
+    learning = {name for name, parameter in trained.named_parameters() if parameter.requires_grad}
+    assert learning == {name for name, parameter in alone.model.named_parameters() if parameter.requires_grad}
+    with pytest.raises(ValueError, match="has an adapter 'default' of its own"):
+        engine.load_adapter("default", tmp_path / "other")
+
+
+def test_adapters_that_are_not_there_are_named(adapters, tmp_path):
+    engine, _ = adapters
+    with pytest.raises(ValueError, match=r"no adapter 'c' is loaded; there are \['a', 'b'\]"):
+        engine.submit(Request(0, (5,), adapter="c"))
+    with pytest.raises(ValueError, match=r"there is no adapter_config\.json"):
+        engine.load_adapter("c", tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"the adapter at .* cannot be loaded"):
+        engine.load_adapter("c", tmp_path)
+
+
+def test_a_spec_plays_with_an_adapter(qwen3, tokenizer, tmp_path):
+    qwen3.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    module = adapted(qwen3, 2)
+    module.save_pretrained(tmp_path / "a")
+    spec = f"hf:{tmp_path / 'base'},dtype=float32,max_tokens=6,adapter={tmp_path / 'a'}"
+    agents = [make_agent(spec), make_agent(spec + ",temperature=0.5")]
+    assert agents[0].model.engine is agents[1].model.engine
+    exact = HFModel(module, tokenizer)
+    for step in play("KuhnPoker-v0", agents)[0].steps_of("player_0"):
+        (scored,) = exact.score([step.reply.prompt_ids], [step.reply.reply_ids])
+        assert step.reply.logprobs == pytest.approx(scored, abs=1e-4)

@@ -134,3 +134,32 @@ def test_a_run_is_the_same_whether_it_samples_from_the_module_or_a_copy(tmp_path
         lines[kind] = [{**line, "seconds": None} for line in read_metrics(tmp_path / kind / "metrics.jsonl")]
     assert lines["module"] == lines["copy"]
     assert isinstance(new_run(load_config("kuhn_tiny", SMALL), tmp_path).sampler, InPlace)
+
+
+@pytest.mark.parametrize("kind", ["module", "copy"])
+def test_of_an_adapter_in_training_the_base_is_shared_also_with_those_of_the_pool(kind, tokenizer, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    settings = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+    module = get_peft_model(small_module(tokenizer), settings)
+    sampler = sampler_of(kind, module, tokenizer, tmp_path)
+    sampler.publish(module, 0)
+    row = [[5, 6]], [[7, 8]]
+    known = {}
+    for step in (1, 2):
+        folder = tmp_path / f"step_{step:06d}"
+        module.save_pretrained(folder)
+        known[folder] = sampler.model.score(*row)
+        change(module)
+        sampler.publish(module, step)
+    assert len({str(one) for one in [*known.values(), sampler.model.score(*row)]}) == 3
+    frozen = {folder: sampler.frozen(folder) for folder in known}
+    for folder, expected in known.items():
+        assert frozen[folder].score(*row)[0] == pytest.approx(expected[0], abs=1e-5)
+    below = [
+        engine.model.get_base_model().model.norm.weight
+        for engine in {id(m.engine): m.engine for m in frozen.values()}.values()
+    ]
+    assert [weight is module.get_base_model().model.norm.weight for weight in below] == [True]
+    assert not any("step_" in name for name in module.state_dict())
