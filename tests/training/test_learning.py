@@ -20,12 +20,11 @@ def trained(tmp_path, **settings):
 
 
 def test_self_play_reads_the_card(tmp_path):
-    """After 80 steps the last weights were at 0.33, 0.37 and 0.42 with seeds 0, 1 and 2."""
-    assert trained(tmp_path, steps=80, eval_every=80)["last"] < 0.58
+    """After 80 steps the last weights were at 0.22, 0.29 and 0.31 with seeds 0, 1 and 2."""
+    assert trained(tmp_path, steps=80, eval_every=80)["last"] < 0.5
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_recipe_reaches_its_level(tmp_path, seed):
-    """The levels of three seeds and their curves are in docs/training.md."""
-    assert trained(tmp_path, seed=seed)["ema"] <= 0.12
+def test_the_recipe_reaches_its_level(tmp_path):
+    """The levels of three seeds, this one's 0.045, and their curves are in docs/training.md."""
+    assert trained(tmp_path, seed=1)["ema"] <= 0.09
