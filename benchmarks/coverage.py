@@ -54,7 +54,7 @@ def two_player(rng: np.random.Generator, deals: int, deal_effect: float = 0.0, d
     """
     pairs = combinations(range(len(STRENGTHS)), 2)
     blocks = [(deal, *pair) for pair in pairs for deal in range(deals)]
-    return _play(rng, _strengths(rng, deals, deal_effect), blocks, draws)
+    return play_blocks(rng, _strengths(rng, deals, deal_effect), blocks, draws)
 
 
 def _strengths(rng: np.random.Generator, deals: int, deal_effect: float) -> Floats:
@@ -62,7 +62,7 @@ def _strengths(rng: np.random.Generator, deals: int, deal_effect: float) -> Floa
     return np.array(STRENGTHS) + deal_effect * rng.standard_normal((deals, len(STRENGTHS)))
 
 
-def _play(
+def play_blocks(
     rng: np.random.Generator, of_deals: Floats, blocks: Sequence[tuple[int, int, int]], draws: float = 0.0
 ) -> list[Played]:
     """Blocks of (deal, agent, agent), each deal from both seats, one after the other."""
@@ -88,7 +88,9 @@ def adaptive(rng: np.random.Generator, deals: int, deal_effect: float = 0.0) -> 
     standing = Standing({}, {}, {})
     number = 0
     while (drawn := schedule.round(number, standing)) is not None:
-        games += _play(rng, of_deals, [(lineup.block, int(lineup.agents[0]), int(lineup.agents[1])) for lineup in drawn[0]])
+        games += play_blocks(
+            rng, of_deals, [(lineup.block, int(lineup.agents[0]), int(lineup.agents[1])) for lineup in drawn[0]]
+        )
         met = Counter((game.name, pair_key(map(str, played.lineup))) for played in games[::2])
         standing = standing_of(rate(games, len(names), resamples=QUICK_RESAMPLES), names, met)
         number += 1

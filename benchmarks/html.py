@@ -29,43 +29,55 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-a
 REPLAYS = 4  # of each game
 MAX_REPLY = 1500  # characters of a reply that are shown
 STYLE = """
-:root{color-scheme:light}
+:root{color-scheme:light dark;--page:#f4f6f8;--paper:#fff;--ink:#1c2733;--faint:#4a5764;--line:#dde3e9;--rule:#9aa6b2;
+--link:#1f6fb4;--refused:#c8442e;--caution:#fdf6ee}
 *{box-sizing:border-box}
-body{margin:0;background:#f4f6f8;color:#1c2733;font:15px/1.55 system-ui,-apple-system,"Segoe UI",Helvetica,Arial,sans-serif}
-main{max-width:980px;margin:0 auto;padding:32px 40px 64px;background:#fff;min-height:100vh}
+body{margin:0;background:var(--page);color:var(--ink);font:15px/1.55 system-ui,-apple-system,"Segoe UI",Helvetica,Arial,sans-serif}
+main{max-width:980px;margin:0 auto;padding:32px 40px 64px;background:var(--paper);min-height:100vh}
 h1{font-size:26px;margin:0 0 4px;letter-spacing:-.01em}
-h2{font-size:19px;margin:44px 0 8px;padding-top:14px;border-top:1px solid #dde3e9}
+h2{font-size:19px;margin:44px 0 8px;padding-top:14px;border-top:1px solid var(--line)}
 h3{font-size:15px;margin:26px 0 6px}
 p{margin:6px 0 12px;max-width:78ch}
-.lead{color:#4a5764}
-.note{color:#4a5764;font-size:13.5px}
-.warning{border-left:3px solid #d9822b;padding:4px 12px;background:#fdf6ee;font-size:13.5px;max-width:82ch}
+.lead{color:var(--faint)}
+.note{color:var(--faint);font-size:13.5px}
+.warning{border-left:3px solid #d9822b;padding:4px 12px;background:var(--caution);font-size:13.5px;max-width:82ch}
 nav{margin:14px 0 6px;font-size:13.5px}
 nav{display:flex;flex-wrap:wrap;gap:2px 16px}
 nav a{white-space:nowrap}
-a{color:#1f6fb4;text-decoration:none}
+a{color:var(--link);text-decoration:none}
 figure{margin:14px 0 18px;overflow-x:auto}
-figcaption{color:#4a5764;font-size:13.5px;margin-top:4px;max-width:82ch}
+figcaption{color:var(--faint);font-size:13.5px;margin-top:4px;max-width:82ch}
 svg{max-width:100%;height:auto;font-family:inherit}
 .scroll{overflow-x:auto;margin:10px 0 16px}
 .row{display:flex;flex-wrap:wrap;gap:0 44px}
 .row .scroll{min-width:0}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
-th,td{padding:4px 11px 4px 0;text-align:right;border-bottom:1px solid #e6ebf0;white-space:nowrap;vertical-align:bottom}
-th{color:#4a5764;font-weight:600;border-bottom:1px solid #9aa6b2;white-space:normal;min-width:54px}
+th,td{padding:4px 11px 4px 0;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap;vertical-align:bottom}
+th{color:var(--faint);font-weight:600;border-bottom:1px solid var(--rule);white-space:normal;min-width:54px}
 th:first-child,td:first-child{text-align:left}
 td.text,th.text{text-align:left}
-.legend{font-size:13px;color:#4a5764;margin:2px 0 6px}
+.legend{font-size:13px;color:var(--faint);margin:2px 0 6px}
 .legend i{display:inline-block;width:11px;height:11px;margin:0 5px 0 14px;vertical-align:-1px}
 .legend i:first-child{margin-left:0}
-details{border:1px solid #dde3e9;border-radius:5px;padding:6px 12px;margin:6px 0;font-size:13.5px}
+details{border:1px solid var(--line);border-radius:5px;padding:6px 12px;margin:6px 0;font-size:13.5px}
 summary{cursor:pointer}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;margin:8px 0}
-.seat{color:#1f6fb4;font-weight:600}
-.refused{color:#c8442e}
+.seat{color:var(--link);font-weight:600}
+.refused{color:var(--refused)}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;font-size:13.5px;margin:8px 0}
-dt{color:#4a5764}
+dt{color:var(--faint)}
 dd{margin:0;overflow-wrap:anywhere}
+@media screen and (prefers-color-scheme:dark){
+:root{--page:#0c1117;--paper:#151b23;--ink:#e4eaf0;--faint:#a3b0bd;--line:#2c3642;--rule:#5c6a78;--link:#6cb2f2;--refused:#ff8b76;
+--caution:#2b2318}
+svg [fill="#1c2733"]{fill:#e4eaf0} svg [fill="#6b7785"]{fill:#a3b0bd} svg [fill="#fff"]{fill:#151b23}
+svg [stroke="#fff"]{stroke:#151b23} svg [stroke="#e3e8ee"]{stroke:#2c3642} svg [stroke="#b9c3ce"]{stroke:#5c6a78}
+.legend [style*="#1f6fb4"]{background:#4a9be6!important}
+svg [stroke="#6b7785"]{stroke:#a3b0bd} svg [fill="#1f6fb4"]{fill:#4a9be6} svg [stroke="#1f6fb4"]{stroke:#4a9be6}
+}
+@media (max-width:640px){main{padding:20px 16px 48px}figure svg{max-width:none}figure svg[width="720"]{width:560px}
+dl{grid-template-columns:1fr}dd{margin-bottom:6px}
+table{font-size:12.5px}th,td{padding-right:9px}}
 @media print{body{background:#fff}main{padding:0;max-width:none}details{break-inside:avoid}figure{break-inside:avoid}}
 """
 
@@ -79,12 +91,13 @@ def page(found: Standings, manifest: Mapping[str, Any], results: Sequence[Result
         results: games, some of which are told in full.
         title: of the page.
     """
+    replayed = {result.game for result in results}
     sections = [
         ("ratings", "Ratings", _ratings(found)),
         ("head-to-head", "Head to head", _head_to_head(found)),
         ("reliability", "Reliability", _reliability(found)),
         ("cost", "Rating against cost", _cost(found)),
-        *((f"game-{place}", name, _game(found, name)) for place, name in enumerate(found["games"])),
+        *((f"game-{place}", name, _game(found, name, name in replayed)) for place, name in enumerate(found["games"])),
         ("replays", "Replays", _replays(results)),
         ("made", "How this was made", _made(found, manifest)),
     ]
@@ -140,7 +153,7 @@ def _ratings(found: Standings) -> str:
     else:
         parts.append("<p>No game here is zero-sum, so wins are not rated; see the panel of each game for what it pays.</p>")
     parts.append(_table(main_table(found)))
-    parts += [f'<p class="warning">{escape(warning)}.</p>' for warning in found["warnings"]]
+    parts += [f'<p class="warning">{escape(warning[:1].upper() + warning[1:])}.</p>' for warning in found["warnings"]]
     if clean["rows"] and clean["share"] < 1:
         parts.append(
             f"<h3>Clean play</h3><p class='note'>{clean['games']:,} games, {clean['share']:.1%} of those rated.</p>"
@@ -218,7 +231,7 @@ def _cost(found: Standings) -> str:
     return _figure(scatter(points, "Rating against cost", label, "rating, Elo points"), caption)
 
 
-def _game(found: Standings, name: str) -> str:
+def _game(found: Standings, name: str, told_in_full: bool) -> str:
     game = found["games"][name]
     names = [agent["name"] for agent in found["agents"]]
     ratio = game["variance_ratio"]
@@ -243,6 +256,7 @@ def _game(found: Standings, name: str) -> str:
             "" if game["payoffs"] == "zero_sum" else " On the diagonal: with itself."
         )
         parts.append(_figure(heat_map(names, cells, f"Returns, head to head, in {name}", _digits(cells)), what))
+    parts.append(f'<p class="note"><a href="#{_anchor(name)}">Games in full</a></p>' if told_in_full else "")
     tables = (_sides_table(game, names), _exact_table(game, names), _facts_table(game, names))
     parts.append(f'<div class="row">{"".join(_table(table) for table in tables if table)}</div>')
     if game["payoffs"] != "zero_sum":
@@ -302,12 +316,18 @@ def _replays(results: Sequence[Result]) -> str:
     if not chosen:
         return ""
     told = "Some games in full, those with a refused reply first. Each line of games.jsonl plays again with <code>verify</code>."
-    return f'<p class="note">{told}</p>' + "".join(_replay(result) for of_game in chosen.values() for result in of_game)
+    return f'<p class="note">{told}</p>' + "".join(
+        f'<h3 id="{_anchor(game)}">{escape(game)}</h3>' + "".join(map(_replay, of_game)) for game, of_game in chosen.items()
+    )
+
+
+def _anchor(game: str) -> str:
+    return "replays-" + "".join(character if character.isalnum() else "-" for character in game)
 
 
 def _replay(result: Result) -> str:
     players = ", ".join(f"{seat} {name}" for seat, name in result.seats.items())
-    paid = ", ".join(f"{seat} {value:+g}" for seat, value in result.returns.items())
+    paid = ", ".join(f"{value:+.3g}" for value in result.returns.values())
     lines = []
     for turn in result.played["turns"]:
         reply = turn["reply"] if isinstance(turn["reply"], str) else str(turn["reply"])
@@ -318,10 +338,11 @@ def _replay(result: Result) -> str:
             else f' <span class="refused">{escape(turn["status"])}: {escape(turn["code"])}</span>'
         )
         lines.append(f'<span class="seat">{escape(turn["seat"])}</span> {escape(_visible(cut))}{what}')
-    facts = {"deal": result.played["instance"], "returns": paid, "ended by": result.played["outcome"]}
+    returns = ", ".join(f"{seat} {value:+g}" for seat, value in result.returns.items())
+    facts = {"deal": result.played["instance"], "returns": returns, "ended by": result.played["outcome"]}
     about = "".join(f"<dt>{escape(key)}</dt><dd>{escape(_visible(str(value)))}</dd>" for key, value in facts.items())
     return (
-        f"<details><summary>{escape(result.game)}, deal {result.block}: {escape(players)}</summary>"
+        f"<details><summary>Deal {result.block}: {escape(players)}; {escape(paid)}</summary>"
         f"<dl>{about}</dl><pre>{chr(10).join(lines)}</pre></details>"
     )
 

@@ -32,7 +32,8 @@ def main_table(found: Standings) -> Rows:
         cells = [name]
         if rows:
             row = rows[name]
-            cells += [f"{row['rating']['value']:.0f}", span(row["rating"], 0), rank_text(row["rank"]), share(row["best"], 2)]
+            within = "fixed" if name == found["anchor"] else span(row["rating"], 0)  # the others are measured from it
+            cells += [f"{row['rating']['value']:.0f}", within, rank_text(row["rank"]), share(row["best"], 2)]
         cells += [percent(legal[name]["first_try"]), str(legal[name]["games"])]
         cells += [nash_conv_text(conv.get(name)) for _, conv in exact]
         table.append(cells)

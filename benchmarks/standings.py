@@ -196,11 +196,9 @@ def _order(names: Sequence[str], fit: Ratings | None, of_games: Mapping[str, Pay
 
 
 def _warnings(of_games: Mapping[str, Payoffs], results: Sequence[Result], played: Sequence[Played]) -> list[str]:
-    found = [
-        f"{name}: {game.deals} deals; with fewer than {FEW_DEALS} the intervals are wide and less sure than they look"
-        for name, game in of_games.items()
-        if game.deals < FEW_DEALS
-    ]
+    few = [f"{name} ({game.deals})" for name, game in of_games.items() if game.deals < FEW_DEALS]
+    found = [f"fewer than {FEW_DEALS} deals, so that intervals are wide and less sure than they look: {', '.join(few)}"]
+    found = found if few else []
     if len(played) < len(results):
         found.append(f"{len(results) - len(played)} games are of blocks that are not complete; they are not counted")
     return found

@@ -28,9 +28,10 @@ class Drawing:
             f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width}"{dashes}/>'
         )
 
-    def rect(self, x: float, y: float, width: float, height: float, fill: str, hint: str = "") -> None:
+    def rect(self, x: float, y: float, width: float, height: float, fill: str, hint: str = "", opacity: float = 1.0) -> None:
         told = f"<title>{escape(hint)}</title>" if hint else ""
         shape = f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(0.0, width):.1f}" height="{height:.1f}" fill="{fill}"'
+        shape += f' fill-opacity="{opacity:.3f}"' if opacity < 1 else ""
         self.parts.append(f"{shape}>{told}</rect>" if told else f"{shape}/>")
 
     def dot(self, x: float, y: float, radius: float, fill: str, stroke: str, hint: str = "") -> None:
@@ -40,11 +41,20 @@ class Drawing:
         )
 
     def text(
-        self, x: float, y: float, words: str, anchor: str = "start", colour: str = INK, size: float = 12, turn: float = 0
+        self,
+        x: float,
+        y: float,
+        words: str,
+        anchor: str = "start",
+        colour: str = INK,
+        size: float = 12,
+        turn: float = 0,
+        halo: bool = False,
     ) -> None:
+        around = ' stroke="#fff" stroke-width="3" paint-order="stroke"' if halo else ""
         turned = f' transform="rotate({turn} {x:.1f} {y:.1f})"' if turn else ""
         self.parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" font-size="{size}"{turned}>'
+            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" font-size="{size}"{turned}{around}>'
             f"{escape(words)}</text>"
         )
 
@@ -167,24 +177,19 @@ def heat_map(
         for other, value in enumerate(cells[number]):
             x, y = left + side * other, top + side * number
             if value is None:
-                drawing.rect(x, y, side - 1, side - 1, "#f1f4f7")
+                drawing.rect(x, y, side - 1, side - 1, FAINT, opacity=0.1)
                 continue
             strength = (value - middle) / scale
             hint = f"{name} against {names[other]}: {value:+.3f}"
-            drawing.rect(x, y, side - 1, side - 1, _diverging(strength), hint)
+            colour = (
+                BLUE if strength >= 0 else ORANGE
+            )  # over the page's own ground: white at 0 on paper, dark on a dark page
+            drawing.rect(x, y, side - 1, side - 1, colour, hint, opacity=min(1.0, abs(strength)))
             if write:
-                colour = "#fff" if strength > 0.62 else INK
+                colour = "#ffffff" if strength > 0.62 else INK
                 words = f"{value:.{digits}f}"
                 drawing.text(x + side / 2 - 0.5, y + side / 2 + 4, words, "middle", colour, 11 if len(words) < 6 else 9.5)
     return str(drawing)
-
-
-def _diverging(strength: float) -> str:
-    """White at 0, blue at 1, orange at -1."""
-    towards = (31, 111, 180) if strength >= 0 else (217, 130, 43)
-    amount = min(1.0, abs(strength))
-    red, green, blue = (round(255 + (end - 255) * amount) for end in towards)
-    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def bars(rows: Sequence[tuple[str, Sequence[tuple[float, str, str]]]], title: str, width: float = 720) -> str:
@@ -215,6 +220,9 @@ def scatter(
     lows = [interval["low"] if interval["low"] is not None else interval["value"] for _, _, interval in points]
     highs = [interval["high"] if interval["high"] is not None else interval["value"] for _, _, interval in points]
     x_low, x_high = 0.0, max(costs, default=1.0) * 1.18 or 1.0
+    if min(costs, default=0.0) > x_high / 2:  # nothing to see between 0 and the cheapest
+        x_low = min(costs) - 0.25 * (max(costs) - min(costs) or 1.0)
+        x_high = max(costs) + 0.4 * (max(costs) - min(costs) or 1.0)
     y_low, y_high = min([0.0, *lows]), max([0.0, *highs])
     pad = 0.06 * (y_high - y_low or 1.0)
     y_low, y_high = y_low - pad, y_high + pad
@@ -254,5 +262,5 @@ def scatter(
         while any(abs(at - other) < 12 and start < end and begin < start + size for begin, end, other in taken):
             at += 12
         taken.append((start, start + size, at))
-        drawing.text(x - 9 if to_left else x + 9, at, label, "end" if to_left else "start", INK, 11.5)
+        drawing.text(x - 9 if to_left else x + 9, at, label, "end" if to_left else "start", INK, 11.5, halo=True)
     return str(drawing)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from benchmarks.coverage import STRENGTHS, four_player, study, two_player
-from benchmarks.ratings import ELO, PRIOR_PRECISION, Played, holm, orders, payoffs, rank_ranges, rate
+from benchmarks.coverage import STRENGTHS, adaptive, four_player, play_blocks, study, two_player
+from benchmarks.ratings import ELO, PRIOR_PRECISION, Played, Resamples, holm, orders, payoffs, rank_ranges, rate
 
 
 def game(one, other, paid, name="g", deal=0, lineup=None):
@@ -174,6 +174,23 @@ def test_intervals_cover():
     assert 0.88 <= found.share <= 1.0
 
 
+def test_a_match_between_equals_holds_0():
+    """100 matches of 30 mirrored deals; 95 are expected to hold the truth."""
+    held = 0
+    for number in range(100):
+        games = play_blocks(np.random.default_rng([3, number]), np.zeros((30, 2)), [(deal, 0, 1) for deal in range(30)])
+        gap = rate(games, 2, anchor=0, resamples=300, seed=number).rating[1]
+        held += gap.low <= 0 <= gap.high
+    assert held >= 93
+
+
+def test_quantiles_of_few_resamples_are_not_too_narrow():
+    """Of 39 samples the 1st and the 39th stand for 2.5 and 97.5 %."""
+    drawn = Resamples([game(0, 1, 1.0, deal=deal) for deal in range(1000)], 2)
+    found = drawn.interval(np.array([20.0, *range(1, 40)]), freedom=10**9)
+    assert (found.low, found.high) == pytest.approx((1.0, 39.0))
+
+
 @pytest.mark.slow
 def test_two_player_intervals_cover_93_to_97_percent():
     found = study(lambda rng: two_player(rng, 40, 0.0), STRENGTHS, tournaments=200, resamples=300)
@@ -184,6 +201,14 @@ def test_two_player_intervals_cover_93_to_97_percent():
 def test_four_player_intervals_cover_90_percent():
     found = study(lambda rng: four_player(rng, 50, 0.0), STRENGTHS, tournaments=200, resamples=300)
     assert found.share >= 0.90
+
+
+def test_an_adaptive_schedule_plays_as_many_games_and_is_rated():
+    """The full study is in the documentation: its intervals are a little narrow."""
+    games = adaptive(np.random.default_rng(0), 8)
+    assert len(games) == len(two_player(np.random.default_rng(0), 8))
+    found = study(lambda rng: adaptive(rng, 8), STRENGTHS, tournaments=5, resamples=100)
+    assert found.share >= 0.7
 
 
 def test_holm_by_hand():

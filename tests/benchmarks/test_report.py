@@ -128,6 +128,21 @@ def test_names_cannot_break_a_table(tournament):
     assert '"a<b>""&$_%|"' in as_csv(found)
 
 
+def test_every_game_leads_to_its_replays(tournament):
+    found, manifest, results, _ = tournament
+    text = page(found, manifest, results)
+    anchors = re.findall('href="#(replays-[^"]+)"', text)
+    assert len(anchors) == len(found["games"])
+    assert all(f'<h3 id="{anchor}">' in text for anchor in anchors)
+    assert "replays-" not in page(found, manifest)
+
+
+def test_the_anchor_has_no_interval(tournament):
+    _, rows = main_table(tournament[0])
+    assert [row[2] for row in rows if row[0] == "random"] == ["fixed"]
+    assert all(" to " in row[2] for row in rows if row[0] != "random")
+
+
 def test_tables_have_equal_rows(tournament):
     header, rows = main_table(tournament[0])
     assert {len(row) for row in rows} == {len(header)}
@@ -186,6 +201,12 @@ def test_a_browser_draws_it(tournament, tmp_path):
     assert colours[(255, 255, 255)] > 500_000
     assert colours[(0x1F, 0x6F, 0xB4)] > 300, "marks of the rating plot"
     assert sum(count for colour, count in colours.items() if max(colour) < 80) > 2000, "text"
+    dark = [CHROMIUM, *flags, "--blink-settings=preferredColorScheme=0", *command[len(flags) + 1 :]]
+    subprocess.run(dark, capture_output=True, timeout=600, check=True)
+    colours = pixels(picture)
+    assert colours[(0x15, 0x1B, 0x23)] > 500_000, "a dark ground where the reader asks for one"
+    assert colours[(0x4A, 0x9B, 0xE6)] > 300
+    assert sum(count for colour, count in colours.items() if min(colour) > 220) > 1000, "light text"
 
 
 def pixels(path):

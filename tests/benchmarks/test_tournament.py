@@ -215,6 +215,13 @@ def test_the_table_knows_the_order_and_the_exact_values(tmp_path):
     assert found["games_counted"] == 900
 
 
+@pytest.mark.parametrize("solver, game", [("cfr", KUHN), ("nash", KUHN), ("minimax", TICTACTOE)])
+def test_solvers_beat_random_play(tmp_path, solver, game):
+    outcome = tournament(tmp_path, (solver, "random"), (game,), blocks=60)
+    mean = rated(outcome, (solver, "random"), (game,))["games"][game.name]["mean"][solver]
+    assert mean["low"] > 0
+
+
 def test_near_optimal_against_uniform_on_mirrored_deals(tmp_path):
     """The variance ratio that was found for near-optimal against uniform play is 3.5."""
     outcome = tournament(tmp_path, ("random", "nash"), blocks=400)
