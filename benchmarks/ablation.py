@@ -111,6 +111,7 @@ TALKERS = {  # games of free words: the warm start imitates the sentences of ran
     "warmup_steps": 150,
     "warmup_rows": 16,
     "kl_weight": 0.0,
+    "forfeits": "keep",  # a refused clue or vote is none, and the game goes on
 }
 ARENAS = {
     "kuhn": Arena("Kuhn Poker", "kuhn_tiny", KUHN, steps=150),
@@ -152,18 +153,23 @@ class Line:
 
 
 def variance_lines(out: Path, arenas: Sequence[str], seeds: int) -> Iterator[Line]:
-    """Mean square of the advantages and variance of the gradient, each as a multiple of what they are without a baseline."""
+    """Mean square of the advantages and variance of the gradient, each as a multiple of what they are without a baseline: at the
+    warm start, and where there are training runs also of what same-deal groups have made of it."""
     for name in arenas:
-        squares: dict[str, list[Floats]] = {baseline: [] for baseline in BASELINES}  # by seed, [batch]
-        grams: dict[str, list[Floats]] = {baseline: [] for baseline in BASELINES}  # by seed, [batch, batch]
-        for seed in range(seeds):
-            run = _started(out, name, seed)
-            noise = measure_noise(run, ARENAS[name].batches)
-            for baseline in BASELINES:
-                squares[baseline].append(np.array(noise.squares[baseline]))
-                grams[baseline].append(noise.grams[baseline])
-        yield from _ratios(name, "advantage variance", squares, _mean)
-        yield from _ratios(name, "gradient variance", grams, _total_variance)
+        for trained in (False, True):
+            models = [_trained_model(out, name, seed) if trained else _start(out, name, seed) for seed in range(seeds)]
+            if not all(model.exists() for model in models):
+                continue
+            squares: dict[str, list[Floats]] = {baseline: [] for baseline in BASELINES}  # by seed, [batch]
+            grams: dict[str, list[Floats]] = {baseline: [] for baseline in BASELINES}  # by seed, [batch, batch]
+            for seed, model in enumerate(models):
+                noise = measure_noise(_with_model(out, name, seed, model), ARENAS[name].batches)
+                for baseline in BASELINES:
+                    squares[baseline].append(np.array(noise.squares[baseline]))
+                    grams[baseline].append(noise.grams[baseline])
+            when = "trained" if trained else "start"
+            yield from _ratios(name, f"advantage variance, {when}", squares, _mean)
+            yield from _ratios(name, f"gradient variance, {when}", grams, _total_variance)
 
 
 @dataclass(frozen=True)
@@ -189,7 +195,8 @@ def measure_noise(run: Run, batches: int) -> Noise:
     baselines = {name: make_baseline(name, config) for name in BASELINES}
     for batch in range(batches + 1):
         played = collect(config, batch, run.agents)
-        outcomes = [trajectory.outcome for trajectory in played if trajectory.decided_by_rules]
+        fair = [trajectory for trajectory in played if trajectory.decided_by_rules or config.forfeits == "keep"]
+        outcomes = [trajectory.outcome for trajectory in fair]
         returns = np.array([outcome.return_ for outcome in outcomes])
         rows = {name: credit.rows(played, batch).rows for name, credit in credits.items()}
         usual = {name: np.array(baseline(outcomes)) for name, baseline in baselines.items()}
@@ -299,40 +306,53 @@ def _reached(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
             "NashConv, time-average": float(exact[-1]["average"]),
         }
     return {
-        "deals": float(np.mean([np.mean(list(line["won"].values())) for line in late])),
-        "joint score": float(np.mean([np.mean(list(line["return"].values())) for line in late])),
+        "deals": float(np.mean([line["facts"]["deal"] for line in late])),
+        "joint score": float(np.mean([line["facts"]["joint"] for line in late])),
     }
 
 
 # Runs.
 
 
-def _started(out: Path, name: str, seed: int) -> Run:
-    """A run whose model has had its warm start, which is made once."""
+def _start(out: Path, name: str, seed: int) -> Path:
+    """The model after the warm start, which is made once."""
     arena = ARENAS[name]
     start = out / "starts" / f"{arena.reads_like or name}-seed{seed}"
     if not start.exists():
-        first = ARENAS[arena.reads_like or name].config(seed)
-        run = new_run(first, out)
-        warm_up(run.learner.model, first, run.agent.chat.prompt_ids, run.agent.chat.reply_ids)
+        config = ARENAS[arena.reads_like or name].config(seed)
+        run = new_run(config, out)
+        warm_up(run.learner.model, config, run.agent.chat.prompt_ids, run.agent.chat.reply_ids)
 
         def save(folder: Path) -> None:
             run.learner.model.save_pretrained(folder)
             run.agent.model.tokenizer.save_pretrained(folder)
 
         write_folder(start, save)
-    return new_run(arena.config(seed, model=str(start), warmup_steps=0), out)
+    return start
+
+
+def _with_model(out: Path, name: str, seed: int, model: Path) -> Run:
+    """A run that begins with a model."""
+    return new_run(ARENAS[name].config(seed, model=str(model), warmup_steps=0), out)
+
+
+def _folder(out: Path, name: str, seed: int, baseline: str) -> Path:
+    return out / "runs" / f"{name}-{baseline}-seed{seed}"
+
+
+def _trained_model(out: Path, name: str, seed: int) -> Path:
+    return _folder(out, name, seed, "seed_role_loo") / "model"
 
 
 def _trained(out: Path, name: str, seed: int, baseline: str) -> list[dict[str, Any]]:
     """The metrics of a training run, which is gone on with if it was begun."""
     arena = ARENAS[name]
-    _started(out, name, seed)
-    start = out / "starts" / f"{arena.reads_like or name}-seed{seed}"
+    start = _start(out, name, seed)
     config = arena.config(seed, baseline=baseline, steps=arena.steps, eval_every=5, model=str(start), warmup_steps=0)
-    folder = out / "runs" / f"{name}-{baseline}-seed{seed}"
-    with RichDisplay() as display:
-        train(config, folder, display)
+    folder = _folder(out, name, seed, baseline)
+    if not (folder / "model").exists():
+        with RichDisplay() as display:
+            train(config, folder, display)
     return read_metrics(folder / "metrics.jsonl")
 
 

@@ -26,6 +26,7 @@ def play_metrics(played: Sequence[Trajectory], *, several_games: bool = False) -
         invalid_rate, truncated_rate, empty_thinking: shares of replies refused, cut off, without a word of private reasoning.
         reply_tokens, reply_median: length.
         reply_tokens_by: length in trajectories that were won (return above 0), drawn and lost.
+        facts: mean over games of what their rules found out, where that is a number or yes and no, e.g. "deal" and "joint".
         by_game: all these by game, where there are several.
         return: mean by role. won: share by role, of the games with the weights in training in every seat. Of several games the
             roles are called "GAME/ROLE".
@@ -70,7 +71,18 @@ def _reply_metrics(played: Sequence[Trajectory]) -> dict[str, Any]:
         "reply_tokens": sum(lengths) / max(1, len(lengths)),
         "reply_median": float(median(lengths)) if lengths else 0.0,
         "reply_tokens_by": {result: sum(of) / len(of) for result, of in sorted(by_result.items()) if of},
+        "facts": _mean_facts(played),
     }
+
+
+def _mean_facts(played: Sequence[Trajectory]) -> dict[str, float]:
+    facts_of = {trajectory.outcome.episode: trajectory.facts for trajectory in played}
+    values: dict[str, list[float]] = defaultdict(list)
+    for facts in facts_of.values():
+        for name, fact in facts.items():
+            if isinstance(fact, bool | int | float):
+                values[name].append(float(fact))
+    return {name: sum(of) / len(of) for name, of in sorted(values.items())}
 
 
 def thinking(text: str) -> str:

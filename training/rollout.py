@@ -1,7 +1,7 @@
 """Self-play games to trajectories: one for each learning seat."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agents.agent import Agent
@@ -44,6 +44,7 @@ class Trajectory:
         steps: its replies in order, refused ones included.
         decided_by_rules: False where a seat forfeited or had a move played for it.
         forfeited_by: the seats of its game that forfeited, if any.
+        facts: what the rules found out at the end of its game.
     """
 
     outcome: Outcome
@@ -51,6 +52,7 @@ class Trajectory:
     steps: tuple[Step, ...]
     decided_by_rules: bool
     forfeited_by: frozenset[str] = frozenset()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def matches(config: Config, step: int, agents: Mapping[str, Agent], pool: OpponentPool | None = None) -> Iterator[Match]:
@@ -113,6 +115,7 @@ def trajectories(episode: Episode, seating: Seating) -> list[Trajectory]:
             steps=tuple(step for step in episode.steps if step.seat == seat),
             decided_by_rules=by_rules,
             forfeited_by=forfeited_by,
+            facts=record.facts,
         )
         for seat in record.roles
         if seat in seating.learners

@@ -48,13 +48,13 @@ def small(monkeypatch):
 def test_where_roles_are_paid_unlike_role_conditioning_takes_that_variance_away(tmp_path, capsys):
     assert main(["variance", "--games", "taxed_kuhn", "--seeds", "1", "--out", str(tmp_path)]) == 0
     found = {(line.measure, line.baseline): line for line in read_csv(tmp_path / "variance.csv")}
-    of = {baseline: found["advantage variance", baseline].value for baseline in BASELINES}
+    of = {baseline: found["advantage variance, start", baseline].value for baseline in BASELINES}
     assert of["none"] == 1.0
     assert of["global"] == pytest.approx(1.0, abs=0.01)  # zero-sum: the mean over both roles is 0
     # 4 of about 6 squared chips are the tax.
     assert of["role_loo"] < 0.5
     assert of["seed_role_loo"] < of["role_loo"]
-    gradient = found["gradient variance", "role_loo"]
+    gradient = found["gradient variance, start", "role_loo"]
     assert gradient.low <= gradient.value < 0.6
     assert "taxed Kuhn" in capsys.readouterr().out
 
@@ -71,7 +71,7 @@ def test_strength_at_equal_games(tmp_path, monkeypatch):
 
 
 def test_tables_are_read_back_as_written(tmp_path):
-    lines = [Line("kuhn", "advantage variance", "none", 1.0, 0.5, 1.5, 3)]
+    lines = [Line("kuhn", "advantage variance, start", "none", 1.0, 0.5, 1.5, 3)]
     write_csv(lines, tmp_path / "x.csv")
     assert read_csv(tmp_path / "x.csv") == lines
     with (tmp_path / "x.csv").open() as file:
