@@ -41,7 +41,7 @@ golden: $(VENV)/installed
 
 speed: $(VENV)/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speed]'
-	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.speed --engines fake hf
 
 clean:
 	rm -rf $(VENV) $(VLLM) build *.egg-info

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 import lmgames
+from benchmarks import efficiency
 
 GAMES = {"KuhnPoker-v0": {"hands": 3}, "TicTacToe-v0": {}}
 """ID, the same in both, and the options that make ours the same length."""
@@ -103,6 +104,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--games", type=int, default=60, help="of one round (default 60)")
     parser.add_argument("--rounds", type=int, default=9, help="(default 9)")
+    parser.add_argument(
+        "--engines",
+        nargs="+",
+        default=[],
+        choices=efficiency.ENGINES,
+        help="then rollout efficiency, see benchmarks.efficiency",
+    )
     known = parser.parse_args(arguments)
     try:
         import textarena
@@ -118,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
     for env_id in GAMES:
         table.add_row(env_id, *compare(env_id, known.games, known.rounds))
     Console().print(table)
-    return 0
+    return efficiency.main(["--engine", *known.engines]) if known.engines else 0
 
 
 if __name__ == "__main__":

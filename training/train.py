@@ -165,6 +165,7 @@ def train(config: Config, folder: Path, display: Display) -> dict[str, Any]:
             last = _steps(run, done[0] if done else 0, log, stop)
     finally:
         log.close()
+        run.sampler.close()
     if last["step"] == config.steps:
         save_model(run, folder / "model")
     return last

@@ -13,15 +13,39 @@ from agents.model_agent import ModelAgent
 from agents.models.model import Sampling
 from agents.models.sync import SyncError
 from agents.play import Match, MatchError
+from training.checkpoint import read_metrics
 from training.config import load_config
 from training.ray_pool import Player, RaySampler
 from training.sampler import InPlace
 from training.tiny import make_model, make_tokenizer
+from training.train import train
 from training.warmup import random_play
 
 pytestmark = pytest.mark.slow
+SMALL = {
+    "hidden_size": 32,
+    "layers": 1,
+    "warmup_steps": 6,
+    "warmup_games": 30,
+    "games_per_step": 16,
+    "group_size": 4,
+    "steps": 2,
+    "eval_every": 0,
+    "save_every": 2,
+    "play_every": 0,
+}
 SEATS = ("player_0", "player_1")
 SAMPLING = Sampling(max_tokens=6)
+
+
+class Quiet:
+    """A display that shows nothing."""
+
+    def warm_up(self, *_):
+        pass
+
+    def step(self, *_):
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +182,7 @@ def test_actors_play_against_others_and_say_what_failed(sampler, module, tokeniz
         played.append(list(one.play(schedule, concurrency=4)))
     assert_same(*played)
     learner = ModelAgent(sampler.model, sampling=Sampling(max_tokens=100_000))
-    with pytest.raises(MatchError, match=r"a match failed \(and 5 more\): KuhnPoker-v0, seed 0, seat player_0 .* context"):
+    with pytest.raises(MatchError, match=r"a match failed \(and 5 more\): KuhnPoker-v0, seed .*, seat player_0 .* context"):
         list(sampler.play(games(dict.fromkeys(SEATS, learner), 6), concurrency=6))
     with pytest.raises(RuntimeError, match="play with the `play` of its sampler"):
         sampler.model.score([[1]], [[2]])
@@ -171,3 +195,15 @@ def test_weights_that_do_not_arrive_stop_the_run(sampler, module, marks):
     with pytest.raises(SyncError, match="weights were not sent"):
         sampler.publish(module, 4)
     (marks / "deaf").unlink()
+
+
+def test_a_run_on_ray_is_the_run_without(cluster, tmp_path):
+    assert cluster
+    lines = []
+    for number, on_ray in enumerate(({"sampler": "ray", "ray_actors": 1}, {})):
+        config = load_config("kuhn_tiny", {**SMALL, **on_ray})
+        train(config, tmp_path / str(number), Quiet())
+        lines.append(read_metrics(tmp_path / str(number) / "metrics.jsonl"))
+    for one, other in zip(*lines, strict=True):
+        for name in ("loss", "grad_norm", "entropy", "reply_tokens"):
+            assert one.get(name) == pytest.approx(other.get(name), rel=1e-3)
