@@ -1,6 +1,7 @@
 """python -m training RECIPE [--setting value ...] [--run FOLDER]; python -m training plot FOLDER ... --out PICTURE"""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from training.config import load_config
 
 
 def main(arguments: list[str] | None = None, prog: str = "python -m training") -> int:
-    """Trains, or draws; 0 also for a run that SIGTERM has ended, 1 for one that diverged, 2 for what the user can get wrong."""
+    """Trains, or draws; 0 also for a run that SIGTERM has ended, 1 for one that diverged or could not be saved, 2 for what the
+    user can get wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         return _plot(arguments[1:], prog) if arguments[:1] == ["plot"] else _train(arguments, prog)
@@ -33,13 +35,13 @@ def _train(arguments: list[str], prog: str) -> int:
 
     transformers.utils.logging.disable_progress_bar()  # ours says how far the run is
 
-    with RichDisplay() as display:
+    with RichDisplay(quiet=int(os.environ.get("RANK", "0")) > 0) as display:
         try:
             last = train(config, run, display)
         except KeyboardInterrupt:
             print(f"\nstopped; go on with: {prog} {' '.join(arguments)}", file=sys.stderr)
             return 130
-        except FloatingPointError as error:
+        except (FloatingPointError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
     if last.get("step") != config.steps:

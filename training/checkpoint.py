@@ -2,43 +2,60 @@
 
 RUN/config.json          settings, merged
 RUN/metrics.jsonl        one line a step
-RUN/steps/step_000100/   state.pt, COMPLETE
+RUN/steps/step_000100/   tensors/ (torch.distributed.checkpoint, for any number of processes), state.pt (all else), COMPLETE
 RUN/model/               the weight EMA, as transformers saves it: `hf:RUN/model`
 """
 
+import errno
+import io
 import json
 import os
 import shutil
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed.checkpoint as dcp
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+
+from training.distributed import ALONE, World
 
 
 def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
     """Makes a folder appear whole: filled beside its place, synced, and moved there in one step; an older one is replaced."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    partial = _beside(target, "partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    partial.mkdir(parents=True)
     try:
         fill(partial)
-        for file in partial.rglob("*"):
-            _sync(file)
-        (partial / "COMPLETE").touch()
-        _sync(partial)
-        if target.exists():
-            replaced = target.with_name(f"{target.name}.replaced-{os.getpid()}")
-            os.replace(target, replaced)
-            os.replace(partial, target)
-            shutil.rmtree(replaced)
-        else:
-            os.replace(partial, target)
-        _sync(target.parent)
+        _complete(partial, target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def _beside(target: Path, what: str) -> Path:
+    return target.with_name(f"{target.name}.{what}-{os.getpid()}")
+
+
+def _complete(partial: Path, target: Path) -> None:
+    """Moves a folder that is filled to its place."""
+    for file in partial.rglob("*"):
+        _sync(file)
+    (partial / "COMPLETE").touch()
+    _sync(partial)
+    if target.exists():
+        replaced = _beside(target, "replaced")
+        os.replace(target, replaced)
+        os.replace(partial, target)
+        shutil.rmtree(replaced)
+    else:
+        os.replace(partial, target)
+    _sync(target.parent)
 
 
 def _sync(path: Path) -> None:
@@ -58,20 +75,121 @@ def write_file(target: Path, text: str) -> None:
     os.replace(partial, target)
 
 
-def save_step(run: Path, step: int, state: dict[str, Any], keep: int) -> None:
-    """Saves a state as step `step` and removes all but the newest `keep`."""
-    write_folder(run / "steps" / f"step_{step:06d}", lambda folder: torch.save(state, folder / "state.pt"))
-    for old in _complete_steps(run)[:-keep]:
-        shutil.rmtree(old)
+def save_step(
+    run: Path,
+    step: int,
+    state: dict[str, Any],
+    tensors: dict[str, Tensor],
+    *,
+    keep: int,
+    keep_every: int = 0,
+    world: World = ALONE,
+) -> None:
+    """Saves step `step` and removes older ones, but for the newest `keep` and those of every `keep_every`-th step.
+
+    Args:
+        state: what `torch.load` reads without code; the same on all ranks.
+        tensors: by name, sharded or not; each rank writes its part. All ranks call this.
+
+    Raises:
+        OSError: if it cannot be written whole; nothing of it is left then, and the checkpoints before are as they were.
+    """
+    target = run / "steps" / f"step_{step:06d}"
+    partial = Path(world.broadcast_object(str(_beside(target, "partial"))))
+    try:
+        if world.is_main:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            buffer = io.BytesIO()
+            torch.save(state, buffer)
+            (partial / "state.pt").write_bytes(buffer.getvalue())
+        world.barrier()
+        with _no_group_is_meant():
+            dcp.save(tensors, checkpoint_id=partial / "tensors", no_dist=world.size == 1)
+        if world.is_main:
+            _complete(partial, target)
+    except (Exception, CheckpointException) as error:
+        if world.is_main:
+            shutil.rmtree(partial, ignore_errors=True)
+        failed = _os_error(error)
+        if failed is None:
+            raise
+        raise OSError(
+            failed.errno,
+            f"the checkpoint of step {step} cannot be written to {run / 'steps'} ({failed.strerror}); nothing of it is kept, those "
+            "before are whole. Make room and give the same command again",
+        ) from error
+    world.barrier()
+    if world.is_main:
+        for old in _complete_steps(run)[:-keep]:
+            if not keep_every or _number(old) % keep_every:
+                shutil.rmtree(old)
+
+
+@contextmanager
+def _no_group_is_meant() -> Iterator[None]:
+    """A process alone has no process group, which torch would warn of."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")
+        yield
+
+
+def _os_error(error: BaseException) -> OSError | None:
+    """What the operating system said, if that is behind an error."""
+    if isinstance(error, OSError) and error.errno:
+        return error
+    if isinstance(error, CheckpointException):
+        for failure, _ in error.failures.values():
+            if (found := _os_error(failure)) is not None:
+                return found
+    behind = error.__cause__ or error.__context__
+    if behind is not None and (found := _os_error(behind)) is not None:
+        return found
+    if isinstance(error, RuntimeError) and "inline_container" in str(
+        error
+    ):  # torch's archive writer keeps the reason to itself
+        return OSError(errno.EIO, "a file could not be written to its end")
+    return None
 
 
 def load_latest(run: Path) -> tuple[int, dict[str, Any]] | None:
-    """(step, state) of the newest whole checkpoint of a run, None if there is none."""
+    """(step, state) of the newest whole checkpoint of a run, None if there is none. Its tensors: `load_tensors`."""
     steps = _complete_steps(run)
     if not steps:
         return None
-    state = torch.load(steps[-1] / "state.pt", map_location="cpu", weights_only=True)
-    return int(steps[-1].name.removeprefix("step_")), state
+    return _number(steps[-1]), torch.load(steps[-1] / "state.pt", map_location="cpu", weights_only=True)
+
+
+def load_tensors(run: Path, step: int, tensors: dict[str, Tensor], world: World = ALONE) -> None:
+    """Reads the tensors of a step in place, whatever number of processes wrote them. All ranks call this."""
+    with _no_group_is_meant():
+        dcp.load(tensors, checkpoint_id=run / "steps" / f"step_{step:06d}" / "tensors", no_dist=world.size == 1)
+
+
+def read_tensors(run: Path, step: int) -> dict[str, Tensor]:
+    """The tensors of a step, whole, by name."""
+    reader = dcp.FileSystemReader(run / "steps" / f"step_{step:06d}" / "tensors")
+    stored = reader.read_metadata().state_dict_metadata
+    tensors = {name: torch.empty(about.size, dtype=about.properties.dtype) for name, about in stored.items()}
+    load_tensors(run, step, tensors)
+    return tensors
+
+
+def clear_partial(run: Path) -> None:
+    """Removes what killed processes have left half written in a run's folder, and puts back what they were about to replace."""
+    for parent in (run, run / "steps", run / "pool"):
+        for old in parent.glob("*.replaced-*"):
+            kept = old.with_name(old.name.rsplit(".replaced-", 1)[0])
+            if kept.exists():
+                shutil.rmtree(old)
+            else:
+                os.replace(old, kept)
+        for left in parent.glob("*.partial-*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _number(step: Path) -> int:
+    return int(step.name.removeprefix("step_"))
 
 
 def _complete_steps(run: Path) -> list[Path]:

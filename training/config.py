@@ -44,6 +44,21 @@ class Config:
     """Of the tiny model's weights, about 1 / sqrt(width) (measured: with 0.02 self-play stays blind to the card)."""
     vocab_size: int = 512
 
+    lora_rank: int = 0
+    """Of LoRA adapters (2106.09685), which are trained in place of the weights; 0 trains the weights."""
+    lora_alpha: float = 0.0
+    """Adapters count alpha / rank; 0 for twice the rank."""
+    lora_targets: tuple[str, ...] = ("all-linear",)
+    """Names of the layers that get an adapter, e.g. "q_proj,v_proj"; "all-linear" for all but the output layer."""
+    base_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the weights under LoRA adapters. Trained weights are always fp32."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of forward and backward passes in training; weights, optimiser and sums stay fp32."""
+    gradient_checkpointing: bool = False
+    """Compute each layer again in the backward pass: about a third more time, for activations of one layer in place of all."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """"auto" takes this process's GPU if there is one. Only on the CPU is a run the same to the bit again."""
+
     # Warm start.
     warmup_steps: int = 160
     """0 for a model that plays legal moves already."""
@@ -238,6 +253,8 @@ class Config:
     """Steps between checkpoints."""
     keep: int = 2
     """Checkpoints kept, the newest ones."""
+    keep_every: int = 0
+    """Checkpoints of every so many steps are kept, too; 0 for none. What the pool holds is kept in any case, elsewhere."""
 
     def __post_init__(self) -> None:
         self._check_games()
@@ -280,6 +297,9 @@ class Config:
             "warmup_recall",
             "verify_every",
             "verify_tolerance",
+            "lora_rank",
+            "lora_alpha",
+            "keep_every",
         ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must not be below 0")
@@ -308,6 +328,21 @@ class Config:
         self._check_sampler()
         if self.tensorboard and importlib.util.find_spec("tensorboard") is None:
             raise ValueError("tensorboard=true needs the package tensorboard: pip install tensorboard")
+
+    def _check_policy(self) -> None:
+        if self.lora_rank and importlib.util.find_spec("peft") is None:
+            raise ValueError(f"lora_rank={self.lora_rank} needs the package peft: pip install 'lmgames[train]'")
+        if not self.lora_rank and (self.lora_alpha or self.lora_targets != ("all-linear",)):
+            raise ValueError(
+                f"lora_alpha={self.lora_alpha} and lora_targets={list(self.lora_targets)} need lora_rank above 0"
+            )
+        if not self.lora_targets:
+            raise ValueError("lora_targets=[] names no layer")
+        if not self.lora_rank and self.base_dtype != "float32":
+            raise ValueError(
+                f"base_dtype={self.base_dtype!r} is of weights under LoRA adapters; trained ones are fp32: say "
+                f"compute_dtype={self.base_dtype!r}"
+            )
 
     def _check_sampler(self) -> None:
         with_vllm = self.sampler == "vllm" or (self.sampler == "ray" and self.ray_engine == "vllm")

@@ -13,10 +13,11 @@ class RichDisplay:
     Args:
         plain: lines in place of bars; by default where standard output is no terminal.
         every: steps between plain lines.
+        quiet: show nothing, as of several processes all but one do.
     """
 
-    def __init__(self, plain: bool | None = None, every: int = 50):
-        self.console = Console()
+    def __init__(self, plain: bool | None = None, every: int = 50, quiet: bool = False):
+        self.console = Console(quiet=quiet)
         self.plain = not sys.stdout.isatty() if plain is None else plain
         self.every = every
         self.progress = Progress(

@@ -8,7 +8,7 @@ that is kept: last iterates of self-play cycle, averages converge.
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,9 +17,12 @@ from torch import Tensor, nn
 
 from lmgames.chance import Chance
 from training import loss as losses
+from training import policy
 from training.config import Config
+from training.distributed import ALONE, World
 from training.network import Network, Predictions, predict
 from training.samples import Batch, Row, make_batch, micro_batches
+from training.weights import is_adapted
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +58,89 @@ class Learner:
     """Holds the weights in training.
 
     Args:
-        model: a causal language model, in fp32; updated in place.
+        model: a causal language model, what is trained of it in fp32; updated in place.
         config: see `Config`.
         total_steps: optimiser steps of the whole run, for the learning-rate schedule.
+        world: the processes that share the work. All make the same calls, with the same rows.
     """
 
-    def __init__(self, model: nn.Module, config: Config, total_steps: int):
+    def __init__(self, model: nn.Module, config: Config, total_steps: int, world: World = ALONE):
         self.model = model
-        self.network = Network(model, share=config.share_prefixes)
         self.config = config
         self.total_steps = total_steps
+        self.world = world
         self.step_number = 0
+        self.network = Network(model, share=config.share_prefixes, around=self._precision)
+        self.clip = losses.Clip(config.clip_low, config.clip_high, config.dual_clip)
+        self.entropy = losses.EntropyController(config.entropy_weight, config.entropy_target, config.entropy_gain)
+        self.magnet: Any = None
+        """The policy that the KL is to, as a model; None without one."""
+        self.ema: Any = None
+        """The average of the weights, as a model."""
+        self._reference: Network | None = None
+        self.begin_here()
+
+    def begin_here(self) -> None:
+        """Has both slow copies begin at the weights as they are, and the optimiser afresh. The model is not sharded yet."""
+        self.ema = self._slow_copy("ema")
+        if self.config.kl_weight:
+            self.magnet = self._slow_copy("magnet")
+        self._ready()
+
+    def shard(self) -> None:
+        """Shares the weights, the slow copies and the optimiser's state out over the processes; alone, all stays as it is."""
+        if self.world.size == 1:
+            return
+        copies = () if is_adapted(self.model) else (self.ema, self.magnet)
+        for model in (self.model, *copies):
+            if model is not None:
+                policy.shard(model, self.world, self.config.compute_dtype)
+        self._ready()
+
+    def _ready(self) -> None:
+        """The optimiser at its start, and how the magnet is called."""
+        config = self.config
         self.optimizer = torch.optim.AdamW(
-            [parameter for parameter in model.parameters() if parameter.requires_grad],
+            [parameter for parameter in self.model.parameters() if parameter.requires_grad],
             lr=config.lr,
             betas=(config.beta1, config.beta2),
             weight_decay=config.weight_decay,
         )
-        self.clip = losses.Clip(config.clip_low, config.clip_high, config.dual_clip)
-        self.entropy = losses.EntropyController(config.entropy_weight, config.entropy_target, config.entropy_gain)
-        self.magnet = copy.deepcopy(model).eval().requires_grad_(False) if config.kl_weight else None
-        self._reference = Network(self.magnet, share=config.share_prefixes) if self.magnet is not None else None
-        self.ema = copy.deepcopy(model).eval().requires_grad_(False)
+        for parameter in self.optimizer.param_groups[0]["params"]:  # there from the start, so that it can be read in place
+            self.optimizer.state[parameter] = {
+                "step": torch.zeros(()),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+        if self.magnet is not None:
+            adapted = is_adapted(self.model)
+            model = self.model if adapted else self.magnet
+            self._reference = Network(model, around=self._as_magnet if adapted else self._precision, like=self.network)
+
+    def _slow_copy(self, name: str) -> Any:
+        """The policy as it is now: a copy of the model, or of its adapter on the same base."""
+        if not is_adapted(self.model):
+            return copy.deepcopy(self.model).eval().requires_grad_(False)
+        policy.add_adapter(self.model, name)
+        return policy.WithAdapter(self.model, name)
+
+    def _pairs(self, slow: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        """(parameter of a slow copy, the same in training)."""
+        if isinstance(slow, policy.WithAdapter):
+            return policy.adapter_pairs(self.model, slow.name)
+        return zip(slow.parameters(), self.model.parameters(), strict=True)
+
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        """What forward passes compute in. Of a sharded model, its shards say it."""
+        low = getattr(torch, self.config.compute_dtype)
+        with torch.autocast(self.world.device.type, low, enabled=low != torch.float32 and self.world.size == 1):
+            yield
+
+    @contextmanager
+    def _as_magnet(self) -> Iterator[None]:
+        with policy.adapter_on(self.model, self.magnet.name), self._precision():
+            yield
 
     def learning_rate(self) -> float:
         """Cosine from `lr` down to `lr_end` of it over the run."""
@@ -121,13 +185,14 @@ class Learner:
     def with_old_logprobs(self, rows: Sequence[Row]) -> list[Row]:
         """The rows with the log-probabilities of their replies under the weights as they are, in their order."""
         self.model.eval()
-        known: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, ...]] = {}
-        for part in self._micro_batches(rows):
-            batch = self._batch(part)
-            with self.network.passes():
+        own: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, ...]] = {}
+        with self.network.passes():
+            for part, _ in self._own_parts(rows):
+                batch = self._batch(part)
                 logp_UR = predict(self.network, batch).logp_UR
-            for row, index in zip(part, batch.row_B.tolist(), strict=True):
-                known[row.prompt_ids, row.reply_ids] = tuple(logp_UR[index, -len(row.reply_ids) :].tolist())
+                for row, index in zip(part, batch.row_B.tolist(), strict=True):
+                    own[row.prompt_ids, row.reply_ids] = tuple(logp_UR[index, -len(row.reply_ids) :].tolist())
+        known = {key: values for of_rank in self.world.all_gather_objects(own) for key, values in of_rank.items()}
         return [replace(row, old_logprobs=known[row.prompt_ids, row.reply_ids]) for row in rows]
 
     def update(self, rows: Sequence[Row], norm_tokens: float | None = None) -> StepStats:
@@ -143,9 +208,10 @@ class Learner:
             norm_tokens = self._constant_norm(rows)
         sums = dict.fromkeys(("loss", "kl", "entropy", "clipped", "tokens", "ratio_max", "distinct", "computed"), 0.0)
         sums |= dict.fromkeys(("k3", "outside", "cut", "rejected"), 0.0)
-        for part in self._micro_batches(rows):
-            self._accumulate(part, norm_tokens, sums)
-        grad_norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip))
+        for part, counts in self._own_parts(rows):
+            self._accumulate(part, norm_tokens, sums if counts else dict.fromkeys(sums, 0.0))
+        sums = self._over_ranks(sums)
+        grad_norm = self._clip_gradient()
         too_large = self.config.skip_grad_norm and grad_norm > self.config.skip_grad_norm
         if too_large or not (math.isfinite(grad_norm) and math.isfinite(sums["loss"])):
             self.optimizer.zero_grad(set_to_none=True)
@@ -182,14 +248,42 @@ class Learner:
         if self.magnet is not None:
             if config.magnet_refresh:
                 if self.step_number % config.magnet_refresh == 0:
-                    _follow(self.magnet, self.model, 1.0)
+                    self._follow(self.magnet, 1.0)
             elif self.step_number > config.magnet_hold:
-                _follow(self.magnet, self.model, config.magnet_rate)
+                self._follow(self.magnet, config.magnet_rate)
         # The EMA starts as a plain mean, so that the first weights do not linger in it.
-        _follow(self.ema, self.model, max(1 - config.ema_decay, 1 / (self.step_number + 1)))
+        self._follow(self.ema, max(1 - config.ema_decay, 1 / (self.step_number + 1)))
 
-    def _micro_batches(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
-        return micro_batches(rows, self.config.micro_batch_tokens, share=self.network.shares)
+    @torch.no_grad()
+    def _follow(self, slow: Any, rate: float) -> None:
+        policy.reshard(slow)
+        policy.reshard(self.model)
+        for behind, ahead in self._pairs(slow):
+            _local(behind).lerp_(_local(ahead), rate)
+
+    def _own_parts(self, rows: Sequence[Row]) -> Iterator[tuple[list[Row], bool]]:
+        """This rank's micro-batches, and whether they count. All ranks get as many, since each pass of a sharded model is one of
+        all; those that have fewer, or no rows at all, get rows that weigh nothing."""
+        parts = list(micro_batches(rows, self.config.micro_batch_tokens, share=self.network.shares))
+        size, rank = self.world.size, self.world.rank
+        if len(parts) < size and size > 1:
+            whole = len({(row.prompt_ids, row.reply_ids) for row in rows})
+            fewer = max(1, sum(len(row.prompt_ids) + len(row.reply_ids) for row in rows) // size) if whole > 1 else 0
+            parts = list(micro_batches(rows, fewer, share=self.network.shares)) if fewer else parts
+        idle = ([replace(rows[0], advantage=0.0, weight=0.0)], False)
+        for first in range(0, len(parts), size):
+            yield (parts[first + rank], True) if first + rank < len(parts) else idle
+
+    def _over_ranks(self, sums: dict[str, float]) -> dict[str, float]:
+        """What all ranks measured, together."""
+        largest = self.world.all_reduce_max([sums["ratio_max"]])
+        total = self.world.all_reduce_sum(list(sums.values()))
+        return {**dict(zip(sums, total, strict=True)), "ratio_max": largest[0]}
+
+    def _clip_gradient(self) -> float:
+        """Scales the gradient down to `grad_clip`, and gives its norm before; over all shards."""
+        norm: Any = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
 
     def _batch(self, rows: Sequence[Row]) -> Batch:
         return make_batch(rows, share=self.network.shares, device=self.network.device)
@@ -263,26 +357,37 @@ class Learner:
             (losses.sampled_kl(logp_BR.detach(), magnet_BR, "k3") * batch.is_reply_BR).sum(),
         )
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors that must be saved to go on as if never stopped, by name, to be read and written in place: weights in
+        training, slow copies, optimiser."""
+        for model in (self.model, self.ema, self.magnet):
+            policy.reshard(model)
+        trained = {id(parameter): name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+        found = {}
+        for parameter in self.optimizer.param_groups[0]["params"]:
+            name = trained[id(parameter)]
+            found[f"weights/{name}"] = parameter.detach()
+            found |= {f"{kind}/{name}": value for kind, value in self.optimizer.state[parameter].items()}
+        for kind, slow in (("ema", self.ema), ("magnet", self.magnet)):
+            if slow is not None:
+                names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+                found |= {f"{kind}/{names[id(ahead)]}": behind.detach() for behind, ahead in self._pairs(slow)}
+        return found
+
     def state_dict(self) -> dict[str, Any]:
-        """All that must be saved to go on as if never stopped."""
-        return {
-            "model": self.model.state_dict(),
-            "magnet": None if self.magnet is None else self.magnet.state_dict(),
-            "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "entropy": self.entropy.state_dict(),
-            "step_number": self.step_number,
-        }
+        """What else must be saved."""
+        return {"entropy": self.entropy.state_dict(), "step_number": self.step_number}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up a saved state."""
-        self.model.load_state_dict(state["model"])
-        if self.magnet is not None:
-            self.magnet.load_state_dict(state["magnet"])
-        self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        """Takes up a saved state, but for the tensors."""
         self.entropy.load_state_dict(state["entropy"])
         self.step_number = state["step_number"]
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """This rank's shard."""
+    local: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return local
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,9 +448,3 @@ def _mean(stats: Sequence[StepStats], rows: int) -> StepStats:
     mean = {name: sum(asdict(each)[name] for each in stats) / len(stats) for name in asdict(stats[0])}
     mean |= {"ratio_max": max(each.ratio_max for each in stats), "lr": stats[-1].lr, "rows": rows}
     return StepStats(**{**mean, "distinct_rows": max(each.distinct_rows for each in stats)})
-
-
-@torch.no_grad()
-def _follow(slow: nn.Module, fast: nn.Module, rate: float) -> None:
-    for behind, ahead in zip(slow.parameters(), fast.parameters(), strict=True):
-        behind.lerp_(ahead, rate)

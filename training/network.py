@@ -21,8 +21,7 @@ from training.prefixes import make_tree, tree_attention
 from training.samples import Batch
 
 LOGITS = 1 << 25  # of one part: 128 MiB in fp32, a few such tensors at a time
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}  # of logits, as a share of their largest; else BF16_TOLERANCE
-BF16_TOLERANCE = 0.05
+TOLERANCE, TOLERANCE_16_BIT = 1e-4, 0.05  # of logits, as a share of their largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +46,27 @@ class Network:
         model: a causal language model of transformers, bare or wrapped by peft.
         share: compute beginnings that rows share once, if the model can. Whether it can is tried here, on a few tokens.
         around: what each forward pass runs inside of: an adapter switched on, autocast.
+        like: a network of the same kind of model, whose tries hold for this one, too.
     """
 
-    def __init__(self, model: Any, *, share: bool = True, around: Callable[[], AbstractContextManager[Any]] = nullcontext):
+    def __init__(
+        self,
+        model: Any,
+        *,
+        share: bool = True,
+        around: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        like: "Network | None" = None,
+    ):
         self.model = model
         self.around = around
         self._inner = model.get_base_model() if hasattr(model, "get_base_model") else model
         head = self._inner.get_output_embeddings()
         assert head is not None, "a causal language model has an output layer"
         self._output: nn.Module = head
+        if like is not None:
+            self._ends_with_output: bool = like._ends_with_output
+            self.why_not: str = like.why_not
+            return
         # Some models scale or bound the logits after their output layer; of those the logits are taken as they come.
         self._ends_with_output = "logits_to_keep" in inspect.signature(self._inner.forward).parameters
         self._ends_with_output = self._ends_with_output and self._try_output()
@@ -76,6 +87,8 @@ class Network:
         """Forward passes and the backward passes that follow from them belong inside."""
         with tree_attention(self.model) if self.shares else nullcontext():
             yield
+        if hasattr(self.model, "reshard"):  # a sharded model's output layer was left whole for `logits`
+            self.model.reshard()
 
     def hidden(self, batch: Batch) -> Tensor:
         """What the output layer reads at each token that predicts one; shape [P, D]. Or the logits, where they do not end in it."""
@@ -112,10 +125,10 @@ class Network:
         self.model.eval()
         try:
             with self.around():
-                plain = self.model(input_ids=ids, use_cache=False).logits[0, 2:].float()
+                plain = self.model(input_ids=ids, use_cache=False).logits[0, 2:]
                 with _skipped(self._output):
                     hidden_PD = self.model(input_ids=ids, use_cache=False, logits_to_keep=3).logits[0]
-                found = self._output(hidden_PD).float() if hidden_PD.shape[0] == 3 else hidden_PD
+                found = self._output(hidden_PD) if hidden_PD.shape[0] == 3 else hidden_PD
         except (RuntimeError, ValueError, TypeError):
             return False
         finally:
@@ -137,9 +150,9 @@ class Network:
         self.model.eval()
         try:
             with self.around(), tree_attention(self.model):
-                found_MV = self.model(**tree.inputs()).logits[0].float()
+                found_MV = self.model(**tree.inputs()).logits[0]
             with self.around():
-                alone = [self.model(input_ids=self._tensor([each]), use_cache=False).logits[0].float() for each in sequences]
+                alone = [self.model(input_ids=self._tensor([each]), use_cache=False).logits[0] for each in sequences]
         except (NotImplementedError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             return f"its attention cannot be replaced ({str(error).splitlines()[0]})"
         finally:
@@ -149,10 +162,8 @@ class Network:
         return ""
 
     def _close(self, found: Tensor, plain: Tensor) -> bool:
-        size = float(plain.abs().max())
-        exact = self.around is nullcontext
-        tolerance = TOLERANCE.get(next(self.model.parameters()).dtype, BF16_TOLERANCE) if exact else BF16_TOLERANCE
-        return float((found - plain).abs().max()) <= tolerance * size
+        tolerance = TOLERANCE_16_BIT if torch.finfo(plain.dtype).bits == 16 else TOLERANCE
+        return float((found.float() - plain.float()).abs().max()) <= tolerance * float(plain.abs().max())
 
     def _some_ids(self, count: int) -> Tensor:
         vocabulary = int(self.model.config.get_text_config().vocab_size)

@@ -20,7 +20,6 @@ from agents.model_agent import ModelAgent
 from agents.models.model import Sampling
 from agents.play import Episode, Match
 from lmgames.chance import Chance
-from training.checkpoint import write_folder
 from training.config import Config, can_play
 from training.games import PlayedGame, by_game, short_name
 from training.meta import alpha_rank, zero_sum_nash
@@ -163,10 +162,10 @@ class OpponentPool:
 
         Args:
             step: after which they were so.
-            save: writes them to a folder, as `hf:FOLDER` reads them.
+            save: makes a folder of them appear whole, as `hf:FOLDER` reads it.
         """
         member = Member(f"step_{step:06d}")
-        write_folder(self.folder / "pool" / member.name, save)
+        save(self.folder / "pool" / member.name)
         self._agents = {key: agent for key, agent in self._agents.items() if key[0] != member.name}
         self.members = [each for each in self.members if each.name != member.name] + [member]
 

@@ -27,6 +27,7 @@ from agents.play import Episode, Match, run_matches
 from agents.specs import make_agent
 from training import weights
 from training.config import Config
+from training.distributed import ALONE, World
 
 T = TypeVar("T")
 SIXTEEN_BITS = (torch.bfloat16, torch.float16)
@@ -201,7 +202,7 @@ def _copied(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, shared)
 
 
-def make_sampler(config: Config, module: nn.Module, tokenizer: Any, folder: Path) -> Sampler:
+def make_sampler(config: Config, module: nn.Module, tokenizer: Any, folder: Path, world: World = ALONE) -> Sampler:
     """The sampler that `config.sampler` names.
 
     Args:
@@ -209,10 +210,11 @@ def make_sampler(config: Config, module: nn.Module, tokenizer: Any, folder: Path
         module: the weights at the start; not sharded yet.
         tokenizer: of the model.
         folder: of the run; what an engine outside this process needs to read is written to its folder `sampler`.
+        world: the processes of the run. A module that they share out cannot be played as it stands: a copy is.
     """
-    if config.sampler == "module":
+    if config.sampler == "module" and world.size == 1:
         return InPlace(config, module, tokenizer)
-    if config.sampler == "copy":
+    if config.sampler in ("module", "copy"):
         return InProcess(config, module, tokenizer)
     if config.sampler == "ray":
         from training.ray_pool import RaySampler

@@ -9,19 +9,18 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from agents.elicit import Elicited, policy_of_agent
 from agents.model_agent import ModelAgent
-from agents.models.hf import HFModel, load
+from agents.models.hf import HFModel
 from agents.models.model import Model, Sampling
 from agents.specs import make_agent
 from lmgames import solve
 from lmgames.records import GameRecord
 from training.alarms import Alarms
-from training.checkpoint import MetricsFile, load_latest, save_step, write_file, write_folder
+from training.checkpoint import MetricsFile, clear_partial, load_latest, load_tensors, save_step, write_file
 from training.config import Config, can_play
 from training.credit import Credit
+from training.distributed import ALONE, World, join_world
 from training.evaluate import (
     AveragePolicy,
     can_be_followed,
@@ -35,12 +34,12 @@ from training.games import PlayedGame, by_game
 from training.learner import Learner
 from training.metrics import play_metrics
 from training.opponents import OpponentPool
+from training.policy import TRAINED, WithAdapter, load_policy, save_policy
 from training.rollout import collect
 from training.sampler import Sampler, make_sampler
 from training.samples import Row
 from training.stop import Stop
-from training.tiny import make_model, make_tokenizer
-from training.warmup import random_play_of, shown_turns, warm_up
+from training.warmup import warm_up
 
 
 class Display(Protocol):
@@ -137,6 +136,19 @@ class Log:
             self._board.close()
 
 
+class NoLog(Log):
+    """Of processes that do not write."""
+
+    def __init__(self) -> None:
+        pass
+
+    def write(self, line: dict[str, Any]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 def train(config: Config, folder: Path, display: Display) -> dict[str, Any]:
     """Trains to the end of the run and keeps the weight EMA in `folder/model`. A folder with a checkpoint is gone on with.
 
@@ -149,15 +161,25 @@ def train(config: Config, folder: Path, display: Display) -> dict[str, Any]:
         ValueError: if the folder belongs to a run with other settings.
         FloatingPointError: if `skips_in_a_row` steps could not be taken; their rows are in `folder/skipped_rows.jsonl`.
     """
+    with join_world(config.device) as world:
+        return _train(config, folder, display, world)
+
+
+def _train(config: Config, folder: Path, display: Display, world: World) -> dict[str, Any]:
     saved = folder / "config.json"
     if saved.exists() and saved.read_text(encoding="utf-8") != config.to_json():
         raise ValueError(f"{folder} holds a run with other settings ({saved}); name another folder")
-    write_file(saved, config.to_json())
-    run = new_run(config, folder)
+    world.barrier()
+    if world.is_main:
+        clear_partial(folder)
+        write_file(saved, config.to_json())
+    run = new_run(config, folder, world)
     done = load_latest(folder)
     if done is not None:
+        run.learner.shard()
+        load_tensors(folder, done[0], run.learner.tensors(), world)
         run.load_state_dict(done[1])
-    log = Log(config, folder, display, last_step=done[0] if done else -1)
+    log = Log(config, folder, display, last_step=done[0] if done else -1) if world.is_main else NoLog()
     try:
         with Stop() as stop:
             if done is None and not _start(run, display, log, stop):
@@ -171,9 +193,9 @@ def train(config: Config, folder: Path, display: Display) -> dict[str, Any]:
     return last
 
 
-def new_run(config: Config, folder: Path) -> Run:
-    model, tokenizer = _model_and_tokenizer(config)
-    sampler = make_sampler(config, model, tokenizer, folder)
+def new_run(config: Config, folder: Path, world: World = ALONE) -> Run:
+    model, tokenizer = load_policy(config, folder, world.device)
+    sampler = make_sampler(config, model, tokenizer, folder, world)
     sampling = {
         game.name: Sampling(temperature=config.temperature, max_tokens=game.max_reply_tokens)
         for game in (*config.played, *config.held_out)
@@ -183,28 +205,11 @@ def new_run(config: Config, folder: Path) -> Run:
         folder=folder,
         sampler=sampler,
         agents={name: ModelAgent(sampler.model, sampling=of_game) for name, of_game in sampling.items()},
-        learner=Learner(model, config, total_steps=config.steps * config.updates_per_step),
+        learner=Learner(model, config, config.steps * config.updates_per_step, world),
         credit=Credit(config),
         averages={game.name: AveragePolicy() for game in (*config.played, *config.held_out) if is_exact(game)},
         pool=OpponentPool(config, folder, sampling, sampler),
     )
-
-
-def _model_and_tokenizer(config: Config) -> tuple[Any, Any]:
-    if config.model != "tiny":
-        loaded = load(config.model, dtype="float32")
-        return loaded.model, loaded.tokenizer
-    texts = [turn.text for of_game in shown_turns(config) for turn in of_game]
-    replies = [" ".join(turn.replies) for of_game in random_play_of(config, 50) for turn in of_game]
-    tokenizer = make_tokenizer(texts + replies, config.vocab_size)
-    model = make_model(
-        tokenizer,
-        hidden_size=config.hidden_size,
-        layers=config.layers,
-        init_std=config.init_std,
-        seed=config.seed,
-    )
-    return model, tokenizer
 
 
 class _AskedToEndError(Exception):
@@ -226,13 +231,13 @@ def _start(run: Run, display: Display, log: Log, stop: Stop) -> bool:
             warm_up(run.learner.model, config, run.agent.chat.prompt_ids, run.agent.chat.reply_ids, on_step=on_step)
         except _AskedToEndError:
             return False
-        # Both slow copies begin at the warm start.
-        run.learner = Learner(run.learner.model, config, run.learner.total_steps)
+        run.learner.begin_here()
+    run.learner.shard()
     line: dict[str, Any] = {"step": 0, "seconds": {"warm_up": time.perf_counter() - began}}
     line["prefix_sharing"] = run.learner.network.why_not or "on"
     log.write(line | _evaluated(run, 0))
     save_model(run, run.folder / "start")
-    save_step(run.folder, 0, run.state_dict(), config.keep)
+    save_checkpoint(run, 0)
     return True
 
 
@@ -245,7 +250,7 @@ def _steps(run: Run, first: int, log: Log, stop: Stop) -> dict[str, Any]:
         log.write(line)
         ends = stop.asked or (config.stop_on_alarm and "alarms" in line)
         if ends or (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-            save_step(run.folder, step + 1, run.state_dict(), config.keep)
+            save_checkpoint(run, step + 1)
         if ends:
             break
     return line
@@ -265,7 +270,8 @@ def _one_step(run: Run, step: int) -> dict[str, Any]:
     published = time.perf_counter()
     line |= run.pool.metrics()
     if config.plays_pool and not config.exploit and config.snapshot_every and (step + 1) % config.snapshot_every == 0:
-        run.pool.add_snapshot(step + 1, lambda folder: _save_weights(run, run.learner.model, folder))
+        tokenizer, world = run.agent.model.tokenizer, run.learner.world
+        run.pool.add_snapshot(step + 1, lambda folder: save_policy(run.learner.model, tokenizer, folder, world))
     if config.alarms:
         found = run.alarms.check(line)
         line |= {"alarms": found} if found else {}
@@ -326,7 +332,7 @@ def _evaluated(run: Run, step: int) -> dict[str, Any]:
             holdout[game.name]["against"] = _against(run, game, kept)
         followed = {game.name: _greedy(run, game) for game in config.played if can_be_followed(game)}
         line |= {"greedy": by_game(followed)} if followed else {}
-        if kept:
+        if kept and run.learner.world.is_main:
             write_file(run.folder / "games" / f"step_{step:06d}.jsonl", "".join(record.to_json() + "\n" for record in kept))
     return line | ({"holdout": holdout} if any(holdout.values()) else {})
 
@@ -374,12 +380,22 @@ def _elicit(run: Run, game: PlayedGame, model: Model) -> Elicited:
     return elicited
 
 
+def save_checkpoint(run: Run, step: int) -> None:
+    """Saves all that it takes to go on after a step."""
+    config = run.config
+    save_step(
+        run.folder,
+        step,
+        run.state_dict(),
+        run.learner.tensors(),
+        keep=config.keep,
+        keep_every=config.keep_every,
+        world=run.learner.world,
+    )
+
+
 def save_model(run: Run, target: Path) -> None:
-    """Keeps the weight EMA (at the start: the weights) and the tokenizer, as transformers saves them, for `hf:<target>`."""
-    write_folder(target, lambda folder: _save_weights(run, run.learner.ema, folder))
-
-
-def _save_weights(run: Run, model: Any, folder: Path) -> None:
-    with torch.no_grad():
-        model.save_pretrained(folder)
-        run.agent.model.tokenizer.save_pretrained(folder)
+    """Keeps the weight EMA (at the start: the weights) and the tokenizer, or of a run with LoRA the adapter, for `hf:<target>`."""
+    ema = run.learner.ema
+    model, adapter = (ema.model, ema.name) if isinstance(ema, WithAdapter) else (ema, TRAINED)
+    save_policy(model, run.agent.model.tokenizer, target, run.learner.world, adapter)

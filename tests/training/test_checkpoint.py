@@ -1,18 +1,76 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from training.checkpoint import MetricsFile, load_latest, read_metrics, save_step, write_folder
+from training.checkpoint import (
+    MetricsFile,
+    clear_partial,
+    load_latest,
+    load_tensors,
+    read_metrics,
+    read_tensors,
+    save_step,
+    write_folder,
+)
 
 
 def test_newest_whole_checkpoint_wins(tmp_path):
     for step in (1, 2, 3):
-        save_step(tmp_path, step, {"weights": torch.tensor([float(step)])}, keep=2)
+        save_step(tmp_path, step, {"steps": step}, {"weights": torch.tensor([float(step)])}, keep=2)
     assert sorted(folder.name for folder in (tmp_path / "steps").iterdir()) == ["step_000002", "step_000003"]
     (tmp_path / "steps" / "step_000009").mkdir()  # what a kill might leave: no COMPLETE
     step, state = load_latest(tmp_path)
-    assert (step, state["weights"].item()) == (3, 3.0)
+    assert (step, state) == (3, {"steps": 3})
+    assert read_tensors(tmp_path, 3) == {"weights": torch.tensor([3.0])}
+
+
+def test_every_so_manieth_is_kept(tmp_path):
+    for step in range(8):
+        save_step(tmp_path, step, {}, {"weights": torch.zeros(1)}, keep=1, keep_every=3)
+    assert sorted(folder.name[-1] for folder in (tmp_path / "steps").iterdir()) == ["0", "3", "6", "7"]
+
+
+TENSORS = {"weights/a.b": torch.randn(7, 3, generator=torch.Generator().manual_seed(0)), "step/a.b": torch.tensor(4.0)}
+
+
+@pytest.mark.parametrize("limit", [100, 3000, 60_000])
+def test_a_full_disk_is_named_and_leaves_no_half_checkpoint(tmp_path, limit):
+    """The limit hits the first file, the tensors, or a large tensor in the middle."""
+    save_step(tmp_path, 1, {"steps": 1}, TENSORS, keep=1)
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    code = (
+        "import resource, sys, torch; from pathlib import Path; from training.checkpoint import save_step\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "tensors = {'small': torch.zeros(3), 'large': torch.zeros(300, 300)}\n"
+        "try: save_step(Path(sys.argv[1]), 2, {'steps': 2}, tensors, keep=1)\n"
+        "except OSError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    assert "the checkpoint of step 2 cannot be written" in done.stdout, done.stderr
+    assert "File too large" in done.stdout or "could not be written to its end" in done.stdout
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == files
+    assert load_latest(tmp_path) == (1, {"steps": 1})
+
+
+def test_tensors_are_read_in_place(tmp_path):
+    save_step(tmp_path, 1, {}, TENSORS, keep=1)
+    found = {name: torch.zeros_like(tensor) for name, tensor in TENSORS.items()}
+    load_tensors(tmp_path, 1, found)
+    assert all(torch.equal(found[name], tensor) for name, tensor in TENSORS.items())
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path):
+    save_step(tmp_path, 1, {}, TENSORS, keep=1)
+    (tmp_path / "steps" / "step_000002.partial-77").mkdir()
+    (tmp_path / "steps" / "step_000001").rename(tmp_path / "steps" / "step_000001.replaced-77")
+    (tmp_path / "config.json.partial-77").write_text("{")
+    clear_partial(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["steps"]
+    assert [path.name for path in (tmp_path / "steps").iterdir()] == ["step_000001"]
+    assert load_latest(tmp_path) == (1, {})
 
 
 def test_no_checkpoint(tmp_path):

@@ -16,7 +16,7 @@ from lmgames import solve
 from lmgames.records import GameRecord, replay
 from lmgames.registry import make_game
 from training.advantages import variance_shares
-from training.checkpoint import load_latest, read_metrics
+from training.checkpoint import load_latest, read_metrics, read_tensors
 from training.config import load_config
 from training.credit import Credit
 from training.evaluate import AveragePolicy, evaluation_games, own_reach, summary, transcripts
@@ -144,8 +144,10 @@ def test_average_policy_is_weighed_by_own_reach():
     assert again.policy() == average.policy()
 
 
-def weights(folder):
-    return load_latest(folder)[1]["learner"]
+def saved_of(folder):
+    """All that the newest checkpoint holds."""
+    step, state = load_latest(folder)
+    return step, state, read_tensors(folder, step)
 
 
 def same(one, other):
@@ -176,7 +178,18 @@ EVERYTHING = {  # that remembers something, or draws
 }
 
 
-@pytest.mark.parametrize("changes", [{"baseline": "seed_role_loo"}, EVERYTHING], ids=["plain", "everything"])
+LORA = {
+    "lora_rank": 2,
+    "kl_weight": 0.1,
+    "magnet_hold": 0,
+    "compute_dtype": "bfloat16",
+    "base_dtype": "bfloat16",
+    "p_self": 0.5,
+}
+LORA |= {"snapshot_every": 2, "group_size": 2}
+
+
+@pytest.mark.parametrize("changes", [{"baseline": "seed_role_loo"}, EVERYTHING, LORA], ids=["plain", "everything", "lora"])
 def test_four_steps_are_two_and_two(tmp_path, changes):
     settings = {**SMALL, **changes}
     train(load_config("kuhn_tiny", settings), tmp_path / "whole", Quiet())
@@ -185,7 +198,7 @@ def test_four_steps_are_two_and_two(tmp_path, changes):
         train(config, tmp_path / "cut", StopsAfter(3))  # the checkpoint is of step 2: step 3 is done again
     assert load_latest(tmp_path / "cut")[0] == 2
     train(config, tmp_path / "cut", Quiet())
-    assert same(load_latest(tmp_path / "whole")[1], load_latest(tmp_path / "cut")[1])
+    assert same(saved_of(tmp_path / "whole"), saved_of(tmp_path / "cut"))
     plain = [
         [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(tmp_path / run / "metrics.jsonl")]
         for run in ("whole", "cut")
@@ -384,6 +397,6 @@ def test_three_seeds_are_three_runs(tmp_path):
     finals = []
     for seed in range(3):
         train(load_config("kuhn_tiny", {**SMALL, "steps": 1, "seed": seed}), tmp_path / str(seed), Quiet())
-        finals.append(weights(tmp_path / str(seed))["model"]["model.norm.weight"])
+        finals.append(saved_of(tmp_path / str(seed))[2]["weights/model.norm.weight"])
     assert not torch.equal(finals[0], finals[1])
     assert not torch.equal(finals[1], finals[2])

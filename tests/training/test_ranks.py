@@ -1,0 +1,154 @@
+"""Two processes with sharded weights learn what one does, and take up what the other has saved."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.checkpoint import load_latest, load_tensors, read_tensors, save_step
+from training.config import load_config
+from training.distributed import ALONE
+from training.learner import Learner
+from training.policy import load_policy, save_policy
+from training.samples import Row
+from training.weights import trained, whole
+
+SETTINGS = {
+    "hidden_size": 32,
+    "layers": 2,
+    "vocab_size": 300,
+    "warmup_games": 10,
+    "kl_weight": 0.1,
+    "magnet_hold": 0,
+    "magnet_rate": 0.1,
+    "entropy_weight": 0.01,
+    "entropy_target": 9.0,
+    "row_reject": 0.0,
+    "lr": 1e-3,
+}
+KINDS = {
+    "full": {},
+    "lora": {"lora_rank": 4, "gradient_checkpointing": True},
+    "plain": {"share_prefixes": False, "kl_kind": "k3"},
+    "several updates": {"epochs": 2, "minibatches": 2},
+}
+
+
+def rows():
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for number in range(21):
+        prompt = (5, 6, 7, *torch.randint(4, 200, (2 + number % 5,), generator=generator).tolist())
+        reply = tuple(torch.randint(4, 200, (1 + number % 3,), generator=generator).tolist())
+        found.append(Row(prompt, reply, (-5.0,) * len(reply), float(number % 5 - 2), weight=1.0 + number % 2))
+    return found + found[:4]
+
+
+def learner_of(kind, folder, world, **changes):
+    config = load_config("kuhn_tiny", {**SETTINGS, "micro_batch_tokens": 40, **KINDS[kind], **changes})
+    model, tokenizer = load_policy(config, folder, world.device)
+    with torch.no_grad():  # an adapter begins at 0, and all slow copies at the weights: move them apart
+        for number, parameter in enumerate(each for each in model.parameters() if each.requires_grad):
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
+    learner = Learner(model, config, total_steps=8, world=world)
+    learner.shard()
+    return learner, tokenizer
+
+
+def gradient(learner):
+    parameters = [each for each in learner.model.parameters() if each.requires_grad]
+    return torch.cat([whole(each.grad).flatten() for each in parameters])
+
+
+def nearly_all_close(one, other):
+    """Adam makes a whole step of a gradient that is rounding alone."""
+    return ((one - other).abs() > 2e-5).float().mean() < 0.01
+
+
+def learn(world, folder):
+    """By kind: two steps' gradients, statistics and weights; some rows of the second step are for one rank alone."""
+    found = {}
+    for kind in KINDS:
+        learner, tokenizer = learner_of(kind, Path(folder), world)
+        steps = []
+        for of_step in (rows(), rows()[:1]):
+            stats = learner.learn(of_step, norm_tokens=10.0)
+            steps.append((gradient(learner), stats))
+        weights = dict(trained(learner.model))
+        found[kind] = (steps, weights)
+        run = Path(folder) / kind
+        save_step(run, 2, learner.state_dict(), learner.tensors(), keep=1, world=world)
+        save_policy(learner.model, tokenizer, run / "model", world)
+    return found
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    return learn(ALONE, folder), folder
+
+
+def test_two_ranks_learn_and_save_what_one_process_does(on_ranks, alone, tmp_path):
+    """Full weights, LoRA with gradient checkpointing, without shared beginnings, several updates a step; a rank without rows."""
+    of_one, folder_of_one = alone
+    of_ranks = on_ranks(2, learn, str(tmp_path))
+    for kind in KINDS:
+        steps, weights = of_one[kind]
+        for found_steps, found_weights in (of_rank[kind] for of_rank in of_ranks):
+            for (expected, stats), (found, found_stats) in zip(steps, found_steps, strict=True):
+                assert expected.abs().max() > 1e-4
+                assert torch.allclose(expected, found, atol=1e-6 * max(1.0, float(expected.abs().max()))), kind
+                for name in ("loss", "kl", "entropy", "grad_norm", "ratio_max", "clipped", "rows", "distinct_rows"):
+                    assert getattr(found_stats, name) == pytest.approx(getattr(stats, name), rel=1e-4, abs=1e-6), (
+                        kind,
+                        name,
+                    )
+            assert all(nearly_all_close(found_weights[name], weights[name]) for name in weights)
+        one, two = read_tensors(folder_of_one / kind, 2), read_tensors(tmp_path / kind, 2)
+        assert one.keys() == two.keys()
+        assert {name.split("/")[0] for name in one} == {"weights", "exp_avg", "exp_avg_sq", "step", "ema", "magnet"}
+        assert all(nearly_all_close(one[name], two[name]) for name in one)
+        files = sorted(path.name for path in (folder_of_one / kind / "model").iterdir())
+        assert files == sorted(path.name for path in (tmp_path / kind / "model").iterdir())
+
+
+def test_one_process_takes_up_what_two_saved(on_ranks, tmp_path):
+    on_ranks(2, learn, str(tmp_path))
+    for kind in ("full", "lora"):
+        learner, _ = learner_of(kind, tmp_path, ALONE)
+        step, state = load_latest(tmp_path / kind)
+        load_tensors(tmp_path / kind, step, learner.tensors())
+        learner.load_state_dict(state)
+        saved = read_tensors(tmp_path / kind, 2)
+        assert learner.step_number == 2
+        assert all(torch.equal(tensor, saved[name]) for name, tensor in learner.tensors().items())
+
+
+def take_up(world, folder):
+    found = {}
+    for kind in ("full", "lora"):
+        learner, _ = learner_of(kind, Path(folder), world)
+        step, state = load_latest(Path(folder) / kind)
+        load_tensors(Path(folder) / kind, step, learner.tensors(), world)
+        learner.load_state_dict(state)
+        found[kind] = {name: whole(tensor) for name, tensor in learner.tensors().items()}
+    return found
+
+
+def test_two_processes_take_up_what_one_saved(on_ranks, alone):
+    _, folder = alone
+    for of_rank in on_ranks(2, take_up, str(folder)):
+        for kind, found in of_rank.items():
+            saved = read_tensors(folder / kind, 2)
+            assert all(torch.equal(tensor, saved[name]) for name, tensor in found.items())
+
+
+def test_uneven_parts_give_one_gradient(tmp_path):
+    found = []
+    for micro_batch_tokens in (10_000, 33, 1):
+        learner, _ = learner_of("full", tmp_path, ALONE, micro_batch_tokens=micro_batch_tokens)
+        learner.update([replace(row) for row in rows()], norm_tokens=10.0)
+        found.append(gradient(learner))
+    assert torch.allclose(found[0], found[1], atol=1e-6 * float(found[0].abs().max()))
+    assert torch.allclose(found[0], found[2], atol=1e-6 * float(found[0].abs().max()))
