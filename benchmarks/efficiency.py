@@ -6,7 +6,10 @@
 
 Self-play and the bare engine alternate in one run. The bare engine is given the very requests of the games, prompt, sampling and
 seed, as a plain queue, and computes as many sequences at once; so both give the same replies. Efficiency is the ratio of their
-completion tokens per second; the environments' share is the part of the wall time of self-play outside the engine.
+completion tokens per second; the environments' share is the part of the time of self-play outside the engine.
+
+The fake engine does not wait: its waits are added to the CPU time of the process, so that its figures are those of a processor that
+does nothing else, on any machine. The other engines are measured by wall time, and by CPU time beside it.
 """
 
 import argparse
@@ -30,11 +33,25 @@ FAKE_LATENCY_S = 0.02  # a token; what a model of some billions of parameters ta
 ENGINES = ("fake", "hf", "vllm")
 
 
-class Meter(Model):
-    """A model that notes what it is asked for and the seconds spent in it."""
+class AddedWaits:
+    """A clock of CPU time, on which waits take no time of the machine's."""
 
-    def __init__(self, model: Model):
+    def __init__(self) -> None:
+        self._waited = 0.0
+
+    def now(self) -> float:
+        return time.process_time() + self._waited
+
+    def sleep(self, seconds: float) -> None:
+        self._waited += seconds
+
+
+class Meter(Model):
+    """A model that notes what it is asked for and the seconds spent in it, by the clock `now`."""
+
+    def __init__(self, model: Model, now: Callable[[], float]):
         self._model = model
+        self._now = now
         self.tokenizer = model.tokenizer
         self.reset()
 
@@ -44,15 +61,15 @@ class Meter(Model):
         self.requests: list[Request] = []
 
     def submit(self, request: Request) -> None:
-        began = time.perf_counter()
+        began = self._now()
         self._model.submit(request)
-        self.seconds += time.perf_counter() - began
+        self.seconds += self._now() - began
         self.requests.append(request)
 
     def poll(self) -> list[Completion]:
-        began = time.perf_counter()
+        began = self._now()
         done = self._model.poll()
-        self.seconds += time.perf_counter() - began
+        self.seconds += self._now() - began
         self.tokens += sum(len(completion.ids) for completion in done)
         return done
 
@@ -89,21 +106,30 @@ class Round:
         return 1 - self.in_engine_s / self.self_play_s
 
 
-def measure(model: Model, env_id: str, *, games: int, at_once: int, max_tokens: int, seed: int = 0) -> Round:
-    """One round. The model forgets between the two what it knows of the prompts, where it can."""
-    meter = Meter(model)
+def measure(
+    model: Model,
+    env_id: str,
+    *,
+    games: int,
+    at_once: int,
+    max_tokens: int,
+    seed: int = 0,
+    now: Callable[[], float] = time.perf_counter,
+) -> Round:
+    """One round, timed by the clock `now`. The model forgets between the two what it knows of the prompts, where it can."""
+    meter = Meter(model, now)
     agent = ModelAgent(meter, sampling=Sampling(max_tokens=max_tokens))
     seats = make(env_id).possible_agents
     matches = (Match(env_id, seed + number, dict.fromkeys(seats, agent)) for number in range(games))
     _forget(model)
-    began, cpu_began = time.perf_counter(), time.process_time()
+    began, cpu_began = now(), time.process_time()
     for _ in run_matches(matches, concurrency=at_once):
         pass
-    self_play_s, self_play_cpu_s = time.perf_counter() - began, time.process_time() - cpu_began
+    self_play_s, self_play_cpu_s = now() - began, time.process_time() - cpu_began
     _forget(model)
-    began, cpu_began = time.perf_counter(), time.process_time()
+    began, cpu_began = now(), time.process_time()
     tokens = bare(model, meter.requests, at_once)
-    bare_s, bare_cpu_s = time.perf_counter() - began, time.process_time() - cpu_began
+    bare_s, bare_cpu_s = now() - began, time.process_time() - cpu_began
     assert tokens == meter.tokens, "the same requests give the same replies"
     return Round(tokens, self_play_s, bare_s, meter.seconds, len(meter.requests), self_play_cpu_s, bare_cpu_s)
 
@@ -128,18 +154,20 @@ def _forget(model: Model) -> None:
     forget()
 
 
-def make_model(engine: str, path: str | None, live: int, latency_s: float) -> Model:
-    """The engine to be measured; without a path, a small model with random weights."""
+def make_model(engine: str, path: str | None, live: int, latency_s: float) -> tuple[Model, Callable[[], float]]:
+    """The engine to be measured, and by which clock; without a path, a small model with random weights."""
     if engine == "fake":
-        return FakeModel(FAKE_REPLIES, latency_s=latency_s, max_batch=live)
+        clock = AddedWaits()
+        model = FakeModel(FAKE_REPLIES, latency_s=latency_s, max_batch=live, clock=clock.now, sleep=clock.sleep)
+        return model, clock.now
     folder = path or _random_model()
     if engine == "hf":
         from agents.models.hf import load as load_hf
 
-        return load_hf(folder, dtype="float32", max_batch=live)
+        return load_hf(folder, dtype="float32", max_batch=live), time.perf_counter
     from agents.models.vllm import load as load_vllm
 
-    return load_vllm(folder, dtype="float32", max_batch=live, seeded=True)
+    return load_vllm(folder, dtype="float32", max_batch=live, seeded=True), time.perf_counter
 
 
 def _random_model() -> str:
@@ -177,23 +205,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{known.game}: {games} games, {at_once} at once, over {known.live} live sequences")
     print(f"medians (least, most) of {known.rounds} rounds")
     for engine in known.engine:
-        model = make_model(engine, known.model, known.live, known.latency)
-        print(f"{engine}: {_line(model, known, games, at_once)}", flush=True)
+        model, now = make_model(engine, known.model, known.live, known.latency)
+        print(f"{engine}: {_line(model, now, known, games, at_once)}", flush=True)
     return 0
 
 
-def _line(model: Model, known: argparse.Namespace, games: int, at_once: int) -> str:
-    limits = {"at_once": at_once, "max_tokens": known.max_tokens}
+def _line(model: Model, now: Callable[[], float], known: argparse.Namespace, games: int, at_once: int) -> str:
+    limits: dict[str, Any] = {"at_once": at_once, "max_tokens": known.max_tokens, "now": now}
     measure(model, known.game, games=min(games, known.live), **limits)  # imports, caches and threads
     rounds = [measure(model, known.game, games=games, seed=number * games, **limits) for number in range(known.rounds)]
     parts = [f"efficiency {_spread([one.efficiency for one in rounds])}"]
-    if not isinstance(model, FakeModel):  # it sleeps where others compute
+    if not isinstance(model, FakeModel):
         parts.append(f"by CPU time {_spread([one.cpu_efficiency for one in rounds])}")
     self_play = statistics.median(one.tokens / one.self_play_s for one in rounds)
     by_itself = statistics.median(one.tokens / one.bare_s for one in rounds)
     parts.append(f"{self_play:,.0f} tokens/s in self-play, {by_itself:,.0f} bare")
     parts.append(f"{sum(one.tokens for one in rounds) / sum(one.replies for one in rounds):.1f} tokens a reply")
-    parts.append(f"environments {statistics.median(one.env_share for one in rounds):.1%} of wall time")
+    parts.append(f"environments {statistics.median(one.env_share for one in rounds):.1%} of the time")
     return "; ".join(parts)
 
 

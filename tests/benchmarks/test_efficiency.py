@@ -1,7 +1,5 @@
 """The measurement of rollout efficiency: both sides must do the same work."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from agents.models.fake import FakeModel
@@ -48,14 +46,21 @@ def test_a_slow_environment_shows(monkeypatch):
         step(self, reply)
 
     monkeypatch.setattr(GameTable, "step", slow_step)
-    monkeypatch.setattr(efficiency, "time", SimpleNamespace(perf_counter=lambda: now[0], process_time=lambda: now[0]))
     model = FakeModel("[check]", latency_s=0.001, clock=lambda: now[0], sleep=sleep)
-    one = efficiency.measure(model, "KuhnPoker-v0", games=10, at_once=5, max_tokens=20)
+    one = efficiency.measure(model, "KuhnPoker-v0", games=10, at_once=5, max_tokens=20, now=lambda: now[0])
     in_env_s = 0.01 * one.replies
     assert one.self_play_s == pytest.approx(in_env_s + one.in_engine_s)
     assert one.env_share == pytest.approx(in_env_s / one.self_play_s)
     assert one.efficiency == pytest.approx(one.bare_s / one.self_play_s)
     assert 0 < one.in_engine_s <= one.bare_s < one.self_play_s
+
+
+def test_the_fake_engine_is_measured_without_waiting():
+    """Hours of its latency pass in no time, and none of them is lost."""
+    model, now = efficiency.make_model("fake", None, 8, latency_s=60.0)
+    one = efficiency.measure(model, "KuhnPoker-v0", games=400, at_once=16, max_tokens=20, now=now)
+    assert one.bare_s > 3600
+    assert 0.9 < one.efficiency < 1.01
 
 
 def test_it_prints_a_line_for_each_engine(capsys):

@@ -51,7 +51,7 @@ class Quiet:
 @pytest.fixture(scope="module")
 def cluster():
     """Two processors, loopback, little memory."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_raylet_start_wait_time_s="300")
     ray.init(
         num_cpus=2,
         include_dashboard=False,
@@ -184,7 +184,7 @@ def test_actors_play_against_others_and_say_what_failed(sampler, module, tokeniz
     learner = ModelAgent(sampler.model, sampling=Sampling(max_tokens=100_000))
     with pytest.raises(MatchError, match=r"a match failed \(and 5 more\): KuhnPoker-v0, seed .*, seat player_0 .* context"):
         list(sampler.play(games(dict.fromkeys(SEATS, learner), 6), concurrency=6))
-    with pytest.raises(RuntimeError, match="play with the `play` of its sampler"):
+    with pytest.raises(RuntimeError, match="score with the module in training"):
         sampler.model.score([[1]], [[2]])
 
 
