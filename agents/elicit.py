@@ -1,9 +1,10 @@
 """The policy of an agent in a small game as a table, read off without playing, e.g. to compute its exploitability."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agents.agent import Agent
 from lmgames import solve
+from lmgames.chance import Chance
 from lmgames.observation import Observation
 from lmgames.parsing import IllegalMove, public_text
 
@@ -46,6 +47,42 @@ def policy_of_agent(agent: Agent, env_id: str, **options: object) -> Elicited | 
             )
         policy[key] = {move: mass / total for move, mass in mix.items()}
     return Elicited(policy, 1.0 - sum(sum(mix.values()) for mix in legal) / len(legal))
+
+
+def policy_from_samples(agent: Agent, env_id: str, samples: int, seed: int = 0, **options: object) -> Elicited:
+    """The policy of any agent at every information set of a game, from how often it gives each legal move: for models that think
+    before they answer, whose log-probabilities of the bare moves say nothing. Kuhn Poker's 12 information sets at 64 samples are
+    768 replies; the noise of a frequency p is sqrt(p (1 - p) / samples), and makes NashConv larger than it is.
+
+    Args:
+        samples: replies asked for at each information set.
+        seed: of their draws.
+        env_id, options: as in `policy_of_agent`.
+
+    Returns:
+        At an information set without any legal reply all legal moves are equally likely.
+    """
+    asked = solve.observations_of_information_sets(env_id, **options)
+    chance = Chance(seed)
+    seen = [
+        replace(observation, seed=chance.word("sample", place, number))
+        for place, (_, observation) in enumerate(asked)
+        for number in range(samples)
+    ]
+    replies = agent.act(seen)
+    policy: dict[solve.Key, dict[str, float]] = {}
+    illegal = 0
+    for place, (key, observation) in enumerate(asked):
+        counts = dict.fromkeys(observation.legal_moves or (), 0)
+        for reply in replies[place * samples : (place + 1) * samples]:
+            move = _move(observation, reply.text)
+            if move is None:
+                illegal += 1
+            else:
+                counts[move] += 1
+        total = sum(counts.values())
+        policy[key] = {move: count / total if total else 1 / len(counts) for move, count in counts.items()}
+    return Elicited(policy, illegal / len(seen))
 
 
 def _legal(observation: Observation, masses: dict[str, float]) -> dict[str, float]:

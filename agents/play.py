@@ -8,6 +8,7 @@ The same from the command line: python -m agents.play lmgames/KuhnPoker-v0 --age
 """
 
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from agents.tables import GameTable, Table, table_of
 from lmgames.records import GameRecord, Turn
 from lmgames.registry import make
 
-__all__ = ["Episode", "Match", "MatchError", "Step", "play", "run_matches"]
+__all__ = ["Episode", "Match", "MatchError", "Step", "Watch", "play", "run_matches"]
 
 DEFAULT_CONCURRENCY = 256  # games
 
@@ -88,6 +89,21 @@ class Episode:
         return tuple(step for step in self.steps if step.turn.seat == seat)
 
 
+@dataclass
+class Watch:
+    """Where the time of `run_matches` goes; added to.
+
+    Args:
+        agents: seconds in agents: models that generate, players that think.
+        games: seconds in the games, and in handing replies to and fro.
+        live: games in progress, times the seconds that agents took meanwhile.
+    """
+
+    agents: float = 0.0
+    games: float = 0.0
+    live: float = 0.0
+
+
 @dataclass(frozen=True)
 class Failure:
     """A match that could not be played to its end: where, and why."""
@@ -118,6 +134,7 @@ def run_matches(
     *,
     concurrency: int = DEFAULT_CONCURRENCY,
     on_episode: Callable[[Episode], None] | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[Episode]:
     """Plays matches, `concurrency` at a time, and gives each episode as it ends.
 
@@ -129,12 +146,13 @@ def run_matches(
         matches: drawn one at a time, as tables become free.
         concurrency: games.
         on_episode: called with each episode before it is given.
+        watch: takes the time.
 
     Raises:
         MatchError: at the end, if an agent or a game raised. No further match is drawn once one has failed; games already
             begun are played to their end.
     """
-    return _Hall(matches, concurrency, _Pool()).run(on_episode)
+    return _Hall(matches, concurrency, _Pool(), watch).run(on_episode)
 
 
 def play(
@@ -312,12 +330,13 @@ class _Game:
 class _Hall:
     """The loop of `run_matches`: games in progress, and who owes them replies."""
 
-    def __init__(self, matches: Iterable[Match], concurrency: int, pool: "_Pool"):
+    def __init__(self, matches: Iterable[Match], concurrency: int, pool: "_Pool", watch: Watch | None = None):
         if concurrency < 1:
             raise ValueError(f"concurrency={concurrency!r} must be at least 1")
         self._matches = enumerate(matches)
         self._concurrency = concurrency
         self._pool = pool
+        self._watch = watch or Watch()
         self._live: dict[int, _Game] = {}  # by index of the match
         self._owing: dict[int, tuple[Agent, set[tuple[int, str]]]] = {}  # id of agent -> agent, (match index, seat) asked
         self._inbox: deque[tuple[int, str, Reply]] = deque()
@@ -325,6 +344,7 @@ class _Hall:
         self._failures: list[Failure] = []
 
     def run(self, on_episode: Callable[[Episode], None] | None) -> Iterator[Episode]:
+        began, agents = time.perf_counter(), self._watch.agents
         self._begin_matches()
         while self._live or self._ended:
             if not self._ended:
@@ -334,7 +354,9 @@ class _Hall:
                 episode = self._ended.popleft()
                 if on_episode is not None:
                     on_episode(episode)
+                self._watch.games += time.perf_counter() - began - (self._watch.agents - agents)
                 yield episode
+                began, agents = time.perf_counter(), self._watch.agents
         if self._failures:
             raise MatchError(self._failures) from self._failures[0].error
 
@@ -361,7 +383,9 @@ class _Hall:
         for seat, observation in game.requests():
             try:
                 agent = game.match.agents[seat]
+                began = time.perf_counter()
                 agent.submit((self, game.index, seat), observation)
+                self._watch.agents += time.perf_counter() - began
             except Exception as error:
                 self._fail(game, seat, error)
                 return
@@ -382,8 +406,12 @@ class _Hall:
 
     def _poll(self, agent: Agent) -> None:
         asked = self._owing[id(agent)][1]
+        began = time.perf_counter()
         try:
             replies = agent.poll()
+            seconds = time.perf_counter() - began
+            self._watch.agents += seconds
+            self._watch.live += seconds * len(self._live)
             if asked and not replies:
                 raise RuntimeError(f"poll gave nothing although {len(asked)} requests wait")
         except Exception as error:

@@ -93,6 +93,16 @@ class Config:
     two alone. A proof costs 8 replies of 32 tokens and one pass of the trainer over them."""
     verify_tolerance: float = 0.0
     """Largest difference of a token's log-probability in a proof, nats; 0 for 1e-3, and 0.05 where one side computes in 16 bits."""
+    mode: Literal["sync", "one_step", "stream"] = "sync"
+    """When the games of a step are played: before it is trained on, while the step before is, or as far ahead as `max_staleness`
+    and `queue_batches` allow, see `training.batches`. All but "sync" need a sampler with weights of its own."""
+    max_staleness: int = 1
+    """With "stream" and `carry_over`: steps that the weights may have moved on since a reply was sampled."""
+    queue_batches: int = 1
+    """With "stream": batches that may wait to be trained on."""
+    carry_over: bool = False
+    """A step ends when as many groups of games as it has are complete; games that are not over go on with the next weights, so that
+    no step waits for its longest game. Up to `games_per_step` games are in progress."""
     games_per_step: int = 256
     group_size: int = 8
     """Games on one deal; games_per_step is a multiple of it."""
@@ -165,8 +175,8 @@ class Config:
     """Above 1: a row of negative advantage counts at most this ratio (1912.09729; MARSHAL has 3). 0 for off."""
     importance: Literal["none", "tis", "mis"] = "tis"
     """Weight for trainer and sampler disagreeing on a token, where old log-probabilities are recomputed (several updates a step):
-    their ratio up to `importance_cap`, or 0 where it is out of [1 / cap, cap]. With one update a step the clipped ratio is
-    taken to the sampler itself and there is nothing to correct."""
+    their ratio up to `importance_cap`, or 0 where it is out of [1 / cap, cap]. Also for replies of older weights. With one update a
+    step on replies of the newest weights the clipped ratio is taken to the sampler itself and there is nothing to correct."""
     importance_cap: float = 2.0
     row_reject: float = 2.0
     """Rows whose mean ratio (geometric, trainer to sampler) is out of [1 / this, this] are left out and counted; 0 for off."""
@@ -245,10 +255,18 @@ class Config:
     """Games in each seat against each of `opponents`, the same deals every time."""
     opponents: tuple[str, ...] = ("random",)
     """Specs of fixed agents."""
+    play_past: tuple[int, ...] = ()
+    """Also meet the model of the start and those of so many evaluations by games back, e.g. 1,4,16, in as many games each. Their
+    weights are kept in RUN/evaluated as long as they are needed."""
+    eval_samples: int = 0
+    """Replies sampled at each information set for the exact evaluations, for models that think before they answer, whose
+    log-probabilities of the bare moves say nothing; 64 makes 768 replies in Kuhn Poker. 0 for the log-probabilities."""
     transcripts: int = 8
     """Games of each evaluation by games kept in full: best, worst, longest, those with refused replies."""
     tensorboard: bool = False
     """Write the metrics for TensorBoard, too; needs the package tensorboard."""
+    wandb: bool = False
+    """Log the metrics to Weights & Biases, too (WANDB_MODE=offline without an account); needs the extra `wandb`."""
     save_every: int = 100
     """Steps between checkpoints."""
     keep: int = 2
@@ -282,7 +300,14 @@ class Config:
 
     def _check_ranges(self) -> None:
         at_least_1 = "steps games_per_step group_size warmup_games concurrency max_reply_tokens epochs minibatches keep"
-        for name in (*at_least_1.split(), "turn_buckets", "skips_in_a_row", "payoff_games"):
+        for name in (
+            *at_least_1.split(),
+            "turn_buckets",
+            "skips_in_a_row",
+            "payoff_games",
+            "max_staleness",
+            "queue_batches",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         for name in ("lr", "warmup_lr", "clip_low", "clip_high", "grad_clip", "baseline_kappa"):
@@ -295,6 +320,7 @@ class Config:
             "pool_last",
             "transcripts",
             "warmup_recall",
+            "eval_samples",
             "verify_every",
             "verify_tolerance",
             "lora_rank",
@@ -326,8 +352,16 @@ class Config:
             raise ValueError(f"exploit={self.exploit!r} plays every game against that target: leave pool out")
         check_players(self)
         self._check_sampler()
+        self._check_mode()
         if self.tensorboard and importlib.util.find_spec("tensorboard") is None:
             raise ValueError("tensorboard=true needs the package tensorboard: pip install tensorboard")
+        if self.wandb and importlib.util.find_spec("wandb") is None:
+            raise ValueError("wandb=true needs the package wandb: pip install 'lmgames[wandb]'")
+        if any(back < 1 for back in self.play_past) or (self.play_past and not self.play_every):
+            raise ValueError(
+                f"play_past={','.join(map(str, self.play_past))} counts evaluations by games back, from 1 on, of which play_every="
+                f"{self.play_every} must make some"
+            )
 
     def _check_policy(self) -> None:
         if self.lora_rank and importlib.util.find_spec("peft") is None:
@@ -363,6 +397,32 @@ class Config:
         for needs, package, extra in ((with_vllm, "vllm", "vllm"), (self.sampler == "ray", "ray", "ray")):
             if needs and importlib.util.find_spec(package) is None:
                 raise ValueError(f"sampler={self.sampler!r} needs the package {package}: pip install 'lmgames[{extra}]'")
+
+    def _check_mode(self) -> None:
+        if self.mode != "sync" and self.sampler == "module":
+            raise ValueError(
+                f"mode={self.mode!r} samples while the weights are trained, and sampler='module' has none of its own; "
+                "say sampler='copy'"
+            )
+        if self.mode == "one_step" and self.carry_over:
+            raise ValueError(
+                "mode='one_step' plays whole games with one set of weights: carry_over goes with 'sync' and 'stream'"
+            )
+        if self.max_staleness != 1 and not (self.mode == "stream" or self.carry_over):
+            raise ValueError(
+                f"max_staleness={self.max_staleness} says something with mode='stream' or carry_over=true alone"
+            )
+        if self.queue_batches != 1 and self.mode != "stream":
+            raise ValueError(f"queue_batches={self.queue_batches} says something with mode='stream' alone")
+        if self.is_off_policy and self.loss == "reinforce" and self.importance == "none":
+            raise ValueError(
+                "loss='reinforce' takes no ratio to the weights that sampled: replies of older ones need importance='tis' or 'mis'"
+            )
+
+    @property
+    def is_off_policy(self) -> bool:
+        """Whether replies are trained on that older weights have sampled."""
+        return self.mode != "sync" or self.carry_over
 
     @functools.cached_property
     def played(self) -> tuple[PlayedGame, ...]:
@@ -538,7 +598,8 @@ def _as_type(name: str, value: Any, kind: Any) -> Any:
     if origin is dict:
         return _as_tables(name, value) if get_args(kind)[1] is not Any else _as_dict(name, value)
     if origin is tuple:
-        return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+        parts = [part for part in value.split(",") if part] if isinstance(value, str) else value
+        return tuple(_as_type(name, part, get_args(kind)[0]) for part in parts)
     assert not isinstance(kind, UnionType)
     if kind is bool and isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"

@@ -303,7 +303,11 @@ class Learner:
         predicted = predict(self.network, batch, reference=full_kl, entropy_learns=bool(self.entropy.now))
         is_reply_BR = batch.is_reply_BR
         logp_BR = predicted.logp_UR[batch.row_B]
-        old_logp_BR = batch.sampled_logp_BR if batch.old_logp_BR is None else batch.old_logp_BR
+        old_logp_BR = batch.old_logp_BR
+        if old_logp_BR is None:
+            # Stale replies: the ratio of the loss is taken to the weights now, and how far these are from the sampler's becomes a
+            # weight (decoupled form, AReaL, 2505.24298). With one update these are the weights of this very pass.
+            old_logp_BR = torch.where(batch.is_stale_B[:, None], logp_BR.detach(), batch.sampled_logp_BR)
         trust = _Trust.between(batch, logp_BR.detach(), config)
         # A distinct row counts as often as it was sampled: the same sum as over all rows, at the cost of the distinct ones.
         weight_U = torch.bincount(batch.row_B, weights=batch.weight_B, minlength=batch.distinct).float()
@@ -429,10 +433,12 @@ class _Trust:
             kept_B = losses.accepted_rows(mismatch_BR, is_reply_BR, config.row_reject)
         weight_BR = kept_B[:, None].float()
         cut_BR = torch.zeros_like(is_reply_BR)
-        if batch.old_logp_BR is not None:  # else the ratio of the loss is the one to the sampler already
-            importance_BR = losses.IMPORTANCE[config.importance](mismatch_BR, config.importance_cap)
-            cut_BR = (importance_BR != ratio_BR) & is_reply_BR if config.importance != "none" else cut_BR
-            weight_BR = weight_BR * importance_BR
+        # Where the ratio of the loss is the one to the sampler already there is nothing to weigh.
+        weighed_B1 = batch.is_stale_B[:, None] | (batch.old_logp_BR is not None)
+        importance_BR = losses.IMPORTANCE[config.importance](mismatch_BR, config.importance_cap)
+        if config.importance != "none":
+            cut_BR = (importance_BR != ratio_BR) & is_reply_BR & weighed_B1
+        weight_BR = torch.where(weighed_B1, weight_BR * importance_BR, weight_BR)
         return cls(
             weight_BR,
             {

@@ -2,15 +2,19 @@
 
 import math
 import re
+import resource
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+import torch
+
 from agents.play import Step
 from training.advantages import variance_shares
 from training.games import short_name
-from training.rollout import Trajectory
+from training.rollout import Batch, Trajectory
 
 _THINK_TAG = re.compile(r"<(/?)(?:think|thinking|reasoning|scratchpad)>", re.IGNORECASE)
 
@@ -83,6 +87,60 @@ def _mean_facts(played: Sequence[Trajectory]) -> dict[str, float]:
             if isinstance(fact, bool | int | float):
                 values[name].append(float(fact))
     return {name: sum(of) / len(of) for name, of in sorted(values.items())}
+
+
+def staleness(played: Sequence[Trajectory], version: float, updates_per_step: int) -> dict[str, float]:
+    """By how many steps the weights have moved on since the replies were sampled: mean over replies, and max.
+
+    Args:
+        version: of the weights that are going to be trained, in steps.
+        updates_per_step: versions a step.
+    """
+    ages = [
+        version - step.reply.policy_version / updates_per_step
+        for trajectory in played
+        for step in trajectory.steps
+        if step.reply.policy_version is not None
+    ]
+    return {"mean": sum(ages) / max(1, len(ages)), "max": max(ages, default=0.0)}
+
+
+def without_timing(line: dict[str, Any]) -> dict[str, Any]:
+    """A line of metrics without what differs from machine to machine and from time to time."""
+    return {name: value for name, value in line.items() if name not in ("seconds", "rollout", "peak_memory")}
+
+
+def rollout_metrics(batch: Batch, trained: Sequence[int]) -> dict[str, Any]:
+    """How well the engine was used.
+
+    Args:
+        batch: of a step.
+        trained: tokens of each reply that was learnt from.
+
+    Returns:
+        rollout: completion tokens a second of playing, share of them that is learnt from, games in progress while agents worked,
+            share of the time that the games themselves took.
+        peak_memory: MB of this process so far ("cpu"), and of its GPU's allocator ("gpu") where it has one.
+    """
+    figures = batch.figures
+    seconds = figures["generate"] + figures["env"]
+    return {
+        "rollout": {
+            "tokens_per_second": figures["tokens"] / seconds if seconds else 0.0,
+            "tokens_trained": sum(trained) / max(1.0, figures["tokens"]),
+            "live_games": figures["live_games"],
+            "env_share": figures["env"] / seconds if seconds else 0.0,
+        },
+        "peak_memory": _peak_memory(),
+    }
+
+
+def _peak_memory() -> dict[str, float]:
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
+    found = {"cpu": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6}
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.max_memory_allocated() / 1e6
+    return found
 
 
 def thinking(text: str) -> str:

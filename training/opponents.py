@@ -7,7 +7,7 @@ RUN/pool/step_000050/   weights as they were then; no retention removes them
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,33 @@ class Pairing:
 
     role: str
     member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a game against a member went.
+
+    Args:
+        game: name of the game.
+        number: of this one in the run.
+        pairing: who was met.
+        learners: seats of the policy in training.
+        roles, returns: by seat.
+    """
+
+    game: str
+    number: int
+    pairing: Pairing
+    learners: frozenset[str]
+    roles: Mapping[str, str]
+    returns: Mapping[str, float]
+
+    @classmethod
+    def of(cls, episode: Episode, number: int, pairing: Pairing, learners: frozenset[str]) -> "Result":
+        assert episode.record is not None
+        return cls(
+            short_name(episode.record.env_id), number, pairing, learners, dict(episode.record.roles), dict(episode.returns)
+        )
 
 
 class PayoffTable:
@@ -239,27 +266,30 @@ class OpponentPool:
         role = pairing.role if pairing.role in roles.values() else roles[rules.seats[0]]
         return frozenset(seat for seat, its in roles.items() if its == role)
 
-    def record(self, pairing: Pairing, seats: frozenset[str], episode: Episode) -> None:
-        """Counts a game of the learner, which sat in `seats`."""
-        self._count(LEARNER, pairing.member.name, seats, episode)
-
-    def _count(self, who: str, against: str, seats: frozenset[str], episode: Episode) -> None:
-        assert episode.record is not None
-        payoffs = self.payoffs[short_name(episode.record.env_id)]
-        usual = float(np.mean([paid for seat, paid in episode.returns.items() if seat not in seats]))
-        for role in sorted({episode.record.roles[seat] for seat in seats}):
-            paid = float(np.mean([episode.returns[seat] for seat in seats if episode.record.roles[seat] == role]))
-            payoffs.add(who, against, role, paid, 0.5 * (1 + (paid > usual) - (paid < usual)))
-
-    def end_step(self) -> None:
-        """After a step's games: what the learner won counts a little less, and what the members have computed is forgotten, so
-        that a step's games do not depend on what was played before."""
+    def record(self, results: Iterable[Result]) -> None:
+        """Counts the games of a step in which the learner met members; what it won in earlier ones counts a little less."""
+        for result in results:
+            self._count(LEARNER, result.pairing.member.name, result.learners, result)
         for payoffs in self.payoffs.values():
             payoffs.fade(LEARNER, MEMORY)
+
+    def _count(self, who: str, against: str, seats: frozenset[str], result: Result) -> None:
+        payoffs = self.payoffs[result.game]
+        usual = float(np.mean([paid for seat, paid in result.returns.items() if seat not in seats]))
+        for role in sorted({result.roles[seat] for seat in seats}):
+            paid = float(np.mean([result.returns[seat] for seat in seats if result.roles[seat] == role]))
+            payoffs.add(who, against, role, paid, 0.5 * (1 + (paid > usual) - (paid < usual)))
+
+    def rest(self, *, forget: bool = True) -> None:
+        """Between two steps' games: members that were not met are let go.
+
+        Args:
+            forget: also what the others have computed, so that games do not depend on what was played before; not while they play.
+        """
         self._agents = {key: agent for key, agent in self._agents.items() if key in self._used}
         self._used = set()
         for agent in self._agents.values():
-            if isinstance(agent, ModelAgent):
+            if forget and isinstance(agent, ModelAgent):
                 agent.model.close()
 
     def _fill_payoffs(self, game: PlayedGame) -> None:
@@ -281,8 +311,9 @@ class OpponentPool:
             played = self.sampler.play(matches, concurrency=self.config.concurrency)
             for episode in sorted(played, key=lambda episode: episode.index):
                 seats = episode.match.tag
-                self._count(one.name, other.name, seats, episode)
-                self._count(other.name, one.name, frozenset(game.rules.seats) - seats, episode)
+                result = Result.of(episode, episode.index, Pairing("", other), seats)
+                self._count(one.name, other.name, seats, result)
+                self._count(other.name, one.name, frozenset(game.rules.seats) - seats, result)
 
     def metrics(self) -> dict[str, Any]:
         """Who may be met how often, and how the learner does, by game where there are several; {} without a pool."""

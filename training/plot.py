@@ -1,125 +1,204 @@
-"""Learning curves of one or several runs as a picture."""
+"""Learning curves of runs as a picture: a panel for each thing to watch, a column for each run where there are several."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from training.checkpoint import read_metrics
 
-CURVES = {"ema": "weight EMA (kept)", "average": "time-average", "last": "last iterate"}
-SMOOTHED = 10  # steps of self-play in a point
-
 Line = Mapping[str, Any]
+Curves = dict[str, tuple[list[float], list[float]]]
+"""Label -> (steps, values)."""
+
+MANY = 40  # points, above which a curve is drawn with its running mean
+KINDS = {"ema": "weight EMA (kept)", "average": "time-average", "last": "last iterate"}
+TIMES = ("generate", "env", "wait", "train", "sync", "evaluate")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One thing to watch.
+
+    Args:
+        title, unit: of the panel and of its vertical axis.
+        curves: of the lines of a run; {} leaves the panel out.
+        log: logarithmic axis.
+        noisy: figures of single steps, drawn faintly with their running mean.
+        stacked: areas on each other.
+        zero: the axis has 0 on it.
+    """
+
+    title: str
+    unit: str
+    curves: Callable[[Sequence[Line]], Curves]
+    log: bool = False
+    noisy: bool = False
+    stacked: bool = False
+    zero: bool = True
+
+
+def _nested(line: Line, name: str) -> Iterator[tuple[str, float]]:
+    """("a/b", value) of every number under a name, however deep."""
+    found = line.get(name, {})
+    if isinstance(found, int | float):
+        yield "", float(found)
+        return
+    pending: list[tuple[str, Any]] = [(str(key), value) for key, value in found.items()]
+    while pending:
+        path, value = pending.pop(0)
+        if isinstance(value, Mapping):
+            pending += [(f"{path}/{key}", inner) for key, inner in value.items()]
+        elif isinstance(value, int | float):
+            yield path, float(value)
+
+
+def _collected(lines: Sequence[Line], found: Callable[[Line], Iterator[tuple[str, float]]]) -> Curves:
+    curves: Curves = {}
+    for line in lines:
+        for label, value in found(line):
+            steps, values = curves.setdefault(label, ([], []))
+            steps.append(line["step"])
+            values.append(value)
+    return curves
+
+
+def _nash_conv(lines: Sequence[Line]) -> Curves:
+    def found(line: Line) -> Iterator[tuple[str, float]]:
+        for path, value in _nested(line, "nash_conv"):
+            *game, kind = path.split("/")
+            yield " ".join([*game, KINDS.get(kind, kind)]), value
+
+    return _collected(lines, found)
+
+
+def _against(lines: Sequence[Line]) -> Curves:
+    """Mean return against each opponent, by role."""
+
+    def found(line: Line) -> Iterator[tuple[str, float]]:
+        for path, value in _nested(line, "against"):
+            if path.endswith("/mean"):
+                *where, role, _ = path.split("/")
+                yield f"{' '.join(where)}, as {role}", value
+
+    return _collected(lines, found)
+
+
+def _named(**names: str) -> Callable[[Sequence[Line]], Curves]:
+    """Curves of figures at the top of a line, by label."""
+    by_label = {label: name for name, label in names.items()}
+    return lambda lines: _collected(lines, lambda line: ((s, float(line[n])) for s, n in by_label.items() if n in line))
+
+
+def _times(lines: Sequence[Line]) -> Curves:
+    """Seconds of each part; 0 where a step has none of it."""
+    timed = [line for line in lines if "train" in line.get("seconds", {})]
+    return _collected(timed, lambda line: ((name, line["seconds"].get(name, 0.0)) for name in TIMES))
+
+
+def _without_ever_full(curves: Curves) -> Curves:
+    """Shares that are all of it at every step say nothing: a model that never thinks."""
+    return {label: (steps, values) for label, (steps, values) in curves.items() if min(values) < 1}
+
+
+PANELS = [
+    Panel("NashConv", "in the game's unit", _nash_conv, log=True),
+    Panel("against fixed players", "mean return", _against, zero=False),
+    Panel(
+        "return by role",
+        "mean return, learner's games",
+        lambda lines: _collected(lines, lambda line: _nested(line, "return")),
+        noisy=True,
+        zero=False,
+    ),
+    Panel(
+        "entropy, KL",
+        "nats a token",
+        _named(entropy="entropy", kl="KL to the magnet", mismatch_k3="sampler to trainer"),
+        noisy=True,
+    ),
+    Panel(
+        "replies",
+        "share",
+        lambda lines: _without_ever_full(
+            _named(invalid_rate="refused", truncated_rate="cut off", empty_thinking="without thinking")(lines)
+        ),
+        noisy=True,
+    ),
+    Panel("reply length", "tokens", _named(reply_tokens="mean", reply_median="median"), noisy=True),
+    Panel("where a step's time goes", "seconds", _times, stacked=True),
+]
 
 
 def plot_runs(runs: Sequence[Path], target: Path, *, title: str = "") -> None:
-    """One column a run. NashConv over steps where it is known of all games; else also the games lost to fixed opponents and the
-    results of self-play. Below them KL, entropy and refused replies.
+    """Draws runs: one as a grid of panels, several side by side with the same axes.
 
     Args:
         runs: run folders.
-        target: picture to write, .png or .svg.
+        target: picture to write, .png, .svg or .pdf.
 
     Raises:
-        ValueError: if a run has no metrics.
+        ValueError: if a run has no metrics, or the picture's kind is not known.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    lines_of = {run: read_metrics(run / "metrics.jsonl") for run in runs}
-    for run, lines in lines_of.items():
-        if not lines:
-            raise ValueError(f"{run} has no metrics.jsonl with a whole line")
-    panels = _panels([line for lines in lines_of.values() for line in lines])
-    figure, axes = plt.subplots(
-        len(panels),
-        len(runs),
-        figsize=(4.6 * len(runs) + 1.2, 3.1 * len(panels)),
-        squeeze=False,
-        sharex="col",
-        sharey="row",
-    )
-    for column, (run, lines) in enumerate(lines_of.items()):
-        for row, draw in enumerate(panels):
-            draw(axes[row, column], lines)
-            axes[row, column].grid(alpha=0.3, which="both")
-            if column:
-                axes[row, column].set(ylabel="")
-        axes[0, column].set(title=f"{title} {run.name}".strip())
-        axes[-1, column].set(xlabel="step")
-    for first in axes[:, 0]:
-        if first.get_legend_handles_labels()[1]:
-            first.legend(fontsize=8)
+    lines = {run: read_metrics(run / "metrics.jsonl") for run in runs}
+    for run, found in lines.items():
+        if not found:
+            raise ValueError(f"{run} has no metrics.jsonl with a whole line; is it the folder of a run?")
+    if target.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"{target}: pictures are .png, .svg or .pdf")
+    panels = [panel for panel in PANELS if any(panel.curves(found) for found in lines.values())]
+    one = len(runs) == 1
+    columns = min(3, len(panels)) if one else len(runs)
+    rows = math.ceil(len(panels) / columns) if one else len(panels)
+    size = (4.9 * columns, 3.1 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=False if one else "row")
+    for place, panel in enumerate(panels):
+        for column, run in enumerate(runs):
+            axis = axes[divmod(place, columns)] if one else axes[place, column]
+            _draw(axis, panel, panel.curves(lines[run]))
+            if not one:
+                axis.set_title(f"{run.name}: {panel.title}", fontsize=9)
+    for empty in list(axes.flat)[len(panels) :] if one else []:
+        empty.axis("off")
+    if title or one:
+        figure.suptitle(f"{title} {runs[0].name if one else ''}".strip(), fontsize=12)
     figure.tight_layout()
     target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, dpi=120)
+    figure.savefig(target, dpi=110)
     plt.close(figure)
 
 
-def _panels(lines: Sequence[Line]) -> list[Callable[[Any, Sequence[Line]], None]]:
-    """What there is to draw."""
-    known = [line["nash_conv"] for line in lines if "nash_conv" in line]
-    if known and "last" in known[0]:  # of one game: all there is to know
-        return [_nash_conv, _training]
-    panels: list[Callable[[Any, Sequence[Line]], None]] = [_nash_conv] if known else []
-    panels += [_against] if any("against" in line for line in lines) else []
-    return [*panels, _self_play, _training]
-
-
-def _nash_conv(axis: Any, lines: Sequence[Line]) -> None:
-    exact = [line for line in lines if "nash_conv" in line]
-    by_game = [{"": line["nash_conv"]} if "last" in line["nash_conv"] else line["nash_conv"] for line in exact]
-    for game in by_game[0] if by_game else ():
-        for name, label in CURVES.items():
-            values = [found[game][name] for found in by_game]
-            axis.plot([line["step"] for line in exact], values, label=f"{game} {label}".strip())
-    axis.axhline(11 / 12, color="0.6", linestyle=":", label="uniform play in Kuhn Poker")
-    axis.set(yscale="log", ylabel="NashConv, chips")
-
-
-def _against(axis: Any, lines: Sequence[Line]) -> None:
-    """The share lost, or the mean return in games that nobody loses."""
-    played = [(line["step"], dict(_results(line["against"]))) for line in lines if "against" in line]
-    loses = any(summary["lost"] for _, found in played for summary in found.values())
-    for name in played[0][1] if played else ():
-        values = [found[name]["lost" if loses else "mean"] for _, found in played]
-        axis.plot([step for step, _ in played], values, marker=".", label=name)
-    axis.set(ylabel="games lost, share" if loses else "mean return", ylim=(0, None))
-
-
-def _results(against: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Mapping[str, float]]]:
-    """("OPPONENT, ROLE" with the game before it if there are several, summary)."""
-    for key, inner in against.items():
-        joined = f"{name}, {key}" if name else f"v {key}"
-        if "lost" in inner:
-            yield joined, inner
+def _draw(axis: Any, panel: Panel, curves: Curves) -> None:
+    if panel.stacked and curves:
+        steps = next(iter(curves.values()))[0]
+        axis.stackplot(steps, [_smooth(values) for _, values in curves.values()], labels=list(curves), alpha=0.85)
+    for label, (steps, values) in ({} if panel.stacked else curves).items():
+        if panel.noisy and len(values) > MANY:
+            (faint,) = axis.plot(steps, values, alpha=0.22, linewidth=0.8)
+            axis.plot(steps, _smooth(values), color=faint.get_color(), label=label)
         else:
-            yield from _results(inner, joined)
+            axis.plot(steps, values, label=label, marker="." if len(values) <= MANY else "", markersize=4)
+    axis.set_title(panel.title, fontsize=10)
+    axis.set_xlabel("step", fontsize=8)
+    axis.set_ylabel(panel.unit, fontsize=8)
+    axis.tick_params(labelsize=8)
+    axis.grid(alpha=0.3, which="both" if panel.log else "major")
+    if panel.log and curves:
+        axis.set_yscale("log")
+    elif panel.zero and curves:
+        axis.set_ylim(bottom=0)
+    if curves:
+        axis.legend(fontsize=7, framealpha=0.6)
 
 
-def _self_play(axis: Any, lines: Sequence[Line]) -> None:
-    played = [line for line in lines if "return" in line]
-    roles = sorted({role for line in played for role in line["return"]})
-    for number, role in enumerate(roles):
-        for key, style, label in (("return", "-", "mean return"), ("won", "--", "paid more than 0, share")):
-            points = [(line["step"], line[key][role]) for line in played if role in line[key]]
-            steps, values = _smoothed(points)
-            axis.plot(steps, values, style, color=f"C{number}", label=f"{role}: {label}")
-    axis.set(ylabel=f"self-play, means of {SMOOTHED} steps")
-
-
-def _smoothed(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
-    """(last step, mean) of every `SMOOTHED` points."""
-    parts = [points[first : first + SMOOTHED] for first in range(0, len(points), SMOOTHED)]
-    return [part[-1][0] for part in parts], [sum(value for _, value in part) / len(part) for part in parts]
-
-
-def _training(axis: Any, lines: Sequence[Line]) -> None:
-    trained = [line for line in lines if "kl" in line]
-    steps = [line["step"] for line in trained]
-    axis.plot(steps, [line["kl"] for line in trained], label="KL to magnet, nats a token")
-    axis.plot(steps, [line["entropy"] for line in trained], label="entropy, nats a token")
-    axis.plot(steps, [line["invalid_rate"] for line in trained], label="refused replies, share")
-    axis.set(ylim=(0, None))
+def _smooth(values: Sequence[float]) -> list[float]:
+    """Mean over a window of a twentieth of the run around each step."""
+    half = len(values) // 40
+    windows = (values[max(0, place - half) : place + half + 1] for place in range(len(values)))
+    return [sum(window) / len(window) for window in windows]

@@ -1,7 +1,9 @@
 """Self-play games to trajectories: one for each learning seat."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agents.agent import Agent
@@ -10,8 +12,10 @@ from lmgames.chance import Chance
 from lmgames.game import Game
 from training.advantages import Outcome
 from training.config import Config
+from training.distributed import ALONE, World
 from training.games import dealt
-from training.opponents import OpponentPool, Pairing
+from training.opponents import OpponentPool, Pairing, Result
+from training.sampler import Sampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +24,13 @@ class Seating:
 
     Args:
         group: (step, number): its games share their deal.
+        number: of the game in the run.
         learners: seats of the policy in training.
         pairing: whom it meets in the others; None in self-play.
     """
 
     group: tuple[int, int]
+    number: int
     learners: frozenset[str]
     pairing: Pairing | None = None
 
@@ -55,7 +61,13 @@ class Trajectory:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def matches(config: Config, step: int, agents: Mapping[str, Agent], pool: OpponentPool | None = None) -> Iterator[Match]:
+def matches(
+    config: Config,
+    step: int,
+    agents: Mapping[str, Agent],
+    pool: OpponentPool | None = None,
+    share: tuple[int, int] = (0, 1),
+) -> Iterator[Match]:
     """The games of one step: groups of games on one deal, all drawn by (seed, step, number).
 
     Args:
@@ -63,6 +75,7 @@ def matches(config: Config, step: int, agents: Mapping[str, Agent], pool: Oppone
         step: number of the optimiser step.
         agents: the learner's, by game.
         pool: gives some groups other policies in some seats.
+        share: (rank, size): only the groups of this process, every `size`-th. What they are does not depend on it.
 
     Returns:
         Matches whose tag is a `Seating`.
@@ -70,13 +83,16 @@ def matches(config: Config, step: int, agents: Mapping[str, Agent], pool: Oppone
     chance = Chance(config.seed).derive("rollout", step)
     groups = dealt(config.played, step * config.groups_per_step, config.groups_per_step)
     pairings = pool.pairings(step, groups) if pool is not None else {}
-    for group, (game, number) in enumerate(groups):
+    rank, size = share
+    for group in range(rank, len(groups), size):
+        game, number = groups[group]
         instance = _instance(game.rules, config, number)
         seated = dict.fromkeys(game.rules.seats, agents[game.name])
-        seating = Seating((step, group), frozenset(seated))
+        first = step * config.games_per_step + group * config.group_size
+        seating = Seating((step, group), first, frozenset(seated))
         if pool is not None and group in pairings:
             pairing = pairings[group]
-            seating = Seating((step, group), pool.seats(pairing, game, instance), pairing)
+            seating = Seating((step, group), first, pool.seats(pairing, game, instance), pairing)
             other = pool.agent(pairing.member, game)
             seated = {seat: agent if seat in seating.learners else other for seat, agent in seated.items()}
         for member in range(config.group_size):
@@ -86,7 +102,7 @@ def matches(config: Config, step: int, agents: Mapping[str, Agent], pool: Oppone
                 agents=seated,
                 options=dict(game.options),
                 instance=instance,
-                tag=seating,
+                tag=replace(seating, number=first + member),
             )
 
 
@@ -109,7 +125,7 @@ def trajectories(episode: Episode, seating: Seating) -> list[Trajectory]:
     return [
         Trajectory(
             outcome=Outcome(
-                record.env_id, record.roles[seat], seating.opponent, seating.group, episode.index, record.returns[seat]
+                record.env_id, record.roles[seat], seating.opponent, seating.group, seating.number, record.returns[seat]
             ),
             seat=seat,
             steps=tuple(step for step in episode.steps if step.seat == seat),
@@ -120,6 +136,23 @@ def trajectories(episode: Episode, seating: Seating) -> list[Trajectory]:
         for seat in record.roles
         if seat in seating.learners
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What the learning seats learn from in one step.
+
+    Args:
+        step: number of the step.
+        trajectories: in an order that does not depend on which game ended first.
+        results: of the games against members of the pool.
+        figures: how it was played, see `Rollout`.
+    """
+
+    step: int
+    trajectories: list[Trajectory]
+    results: list[Result]
+    figures: dict[str, float]
 
 
 def collect(
@@ -137,16 +170,200 @@ def collect(
     Returns:
         Trajectories of the learning seats, in an order that does not depend on which game ended first.
     """
-    played = sorted(
-        play(matches(config, step, agents, pool), concurrency=config.concurrency),
-        key=lambda episode: episode.index,
-    )
-    found = []
-    for episode in played:
-        seating: Seating = episode.match.tag
-        found += trajectories(episode, seating)
-        if pool is not None and seating.pairing is not None:
-            pool.record(seating.pairing, seating.learners, episode)
+    batch = as_batch(step, list(play(matches(config, step, agents, pool), concurrency=config.concurrency)))
     if pool is not None:
-        pool.end_step()
-    return found
+        pool.rest()
+        pool.record(batch.results)
+    return batch.trajectories
+
+
+def as_batch(step: int, episodes: Sequence[Episode], figures: Mapping[str, float] | None = None) -> Batch:
+    """Episodes whose tag is a `Seating`, as a batch."""
+    trajs: list[Trajectory] = []
+    results: list[Result] = []
+    for episode in sorted(episodes, key=lambda episode: episode.match.tag.number):
+        seating: Seating = episode.match.tag
+        trajs += trajectories(episode, seating)
+        if seating.pairing is not None:
+            results.append(Result.of(episode, seating.number, seating.pairing, seating.learners))
+    return Batch(step, trajs, results, dict(figures or {}))
+
+
+def gathered(batch: Batch, world: World) -> Batch:
+    """The batches that each process has played of a step as one, the same on all of them, in the order that one process would
+    have given."""
+    if world.size == 1:
+        return batch
+    parts = world.all_gather_objects(replace(batch, trajectories=[_slim(each) for each in batch.trajectories]))
+    trajs = [each for part in parts for each in part.trajectories]
+    results = [each for part in parts for each in part.results]
+    figures = {name: max(part.figures[name] for part in parts) for name in batch.figures}  # they play at the same time
+    figures |= {name: sum(part.figures[name] for part in parts) for name in ("tokens", "live_games")}
+    return Batch(
+        batch.step,
+        sorted(trajs, key=lambda each: each.outcome.episode),  # stable: the seats of a game stay in order
+        sorted(results, key=lambda each: each.number),
+        figures,
+    )
+
+
+def _slim(trajectory: Trajectory) -> Trajectory:
+    """Without what only players that are programs read."""
+    steps = tuple(
+        replace(step, observation=replace(step.observation, game=None, view=None, legal_moves=None))
+        for step in trajectory.steps
+    )
+    return replace(trajectory, steps=steps)
+
+
+class Rollout:
+    """The games of a run, cut into batches.
+
+    A batch is the games of its step, played to their end. With `carry_over` games are begun one after the other whatever the step,
+    and a batch ends when as many groups are complete as a step has: games that are not over go on in the next, with its weights.
+    Groups stay whole, and count in the batch in which their last game ends. A game that would become more than `max_staleness`
+    steps old is waited for.
+
+    Of several processes each plays every so many-th group of a step, with a sampler of its own.
+
+    Figures of a batch: seconds in agents ("generate") and in the games ("env"); sampled tokens, those of other policies' seats
+    included ("tokens"); the mean number of games in progress while agents worked ("live_games").
+
+    Args:
+        config: settings of the run.
+        agents: the learner's, by game.
+        sampler: plays.
+        pool: gives some groups other policies in some seats.
+        world: the processes that share the games.
+
+    Raises:
+        ValueError: if there are more processes than groups.
+    """
+
+    def __init__(
+        self, config: Config, agents: Mapping[str, Agent], sampler: Sampler, pool: OpponentPool, world: World = ALONE
+    ):
+        if config.groups_per_step < world.size:
+            raise ValueError(
+                f"{config.groups_per_step} groups of games a step (games_per_step={config.games_per_step}, "
+                f"group_size={config.group_size}) are too few for {world.size} processes; each plays at least one"
+            )
+        self.config = config
+        self._share = (world.rank, world.size)
+        self._quota = len(range(world.rank, config.groups_per_step, world.size))  # groups of a step
+        self.agents = agents
+        self.sampler = sampler
+        self.pool = pool
+        self.weights_of = 0
+        """Step whose weights games are sampled with now; set by whoever publishes them."""
+        self.started = 0
+        """Games begun so far."""
+        self.is_between_groups = True
+        """Whether all games of the group begun last are begun."""
+        self._playing: Iterator[Episode] | None = None
+        self._to_come: Iterator[Match] | None = None
+        self._step = 0  # of the batch that is played
+        self._complete = 0  # groups in it so far
+        self._open: dict[tuple[int, int], _Group] = {}
+
+    def play(self, step: int) -> Iterator[Batch | None]:
+        """Plays until the batch of a step is whole, and gives it last. Before that it gives None now and then: there the weights
+        may be changed, or the rest be left."""
+        before, spent, began = replace(self.sampler.watch), 0.0, time.perf_counter()
+        episodes: list[Episode] = []
+        for episode in self._carried(step) if self.config.carry_over else self._of(step):
+            episodes.append(episode)
+            spent += time.perf_counter() - began
+            yield None
+            began = time.perf_counter()
+        self.pool.rest(forget=not self.config.carry_over)
+        after = self.sampler.watch
+        generate = after.agents - before.agents or spent + time.perf_counter() - began  # all of it, where others play
+        figures = {
+            "generate": generate,
+            "env": after.games - before.games,
+            "tokens": float(sum(len(each.reply.reply_ids) for episode in episodes for each in episode.steps)),
+            "live_games": (after.live - before.live) / generate if generate else 0.0,
+        }
+        yield as_batch(step, episodes, figures)
+
+    @property
+    def live(self) -> int:
+        """Games begun whose group is in no batch yet."""
+        return sum(group.begun for group in self._open.values())
+
+    def _of(self, step: int) -> Iterator[Episode]:
+        for episode in self.sampler.play(self._begun(step), concurrency=self.config.concurrency):
+            self._end(episode)
+            yield episode
+
+    def _carried(self, step: int) -> Iterator[Episode]:
+        self._step, self._complete = step, 0
+        # What is open when the batch ends is trained on in the next step at the earliest.
+        while self._complete < self._quota or self._oldest() < step + 1 - self.config.max_staleness:
+            whole = self._end(self._next_episode(step))
+            self._complete += whole is not None
+            yield from whole or ()
+
+    def _next_episode(self, step: int) -> Episode:
+        if self._to_come is None:
+            self._to_come = itertools.chain.from_iterable(self._begun(later) for later in itertools.count(step))
+        while True:
+            if self._playing is None:
+                concurrency = min(self.config.concurrency, self._quota * self.config.group_size)
+                self._playing = self.sampler.play(_Gate(self._to_come, self), concurrency=concurrency)
+            episode = next(self._playing, None)
+            if episode is not None:
+                return episode
+            self._playing = None  # all were over, and for a while none could be begun
+
+    def may_begin(self) -> bool:
+        """Whether a group may be begun now: one that may still be open when the batch ends, or that the batch lacks."""
+        young = self.weights_of >= self._step + 1 - self.config.max_staleness
+        return young or self._complete + len(self._open) < self._quota
+
+    def _begun(self, step: int) -> Iterator[Match]:
+        """The games of a step, taken down as they are begun."""
+        for match in matches(self.config, step, self.agents, self.pool, self._share):
+            self.started += 1
+            group = self._open.setdefault(match.tag.group, _Group(self.weights_of))
+            group.begun += 1
+            self.is_between_groups = group.begun == self.config.group_size
+            yield match
+
+    def _end(self, episode: Episode) -> list[Episode] | None:
+        """All games of its group, if this was the last."""
+        key = episode.match.tag.group
+        self._open[key].episodes.append(episode)
+        return self._open.pop(key).episodes if len(self._open[key].episodes) == self.config.group_size else None
+
+    def _oldest(self) -> float:
+        """Step whose weights began the oldest group that is not whole."""
+        return min((group.since for group in self._open.values()), default=float("inf"))
+
+
+class _Gate(Iterator[Match]):
+    """Matches, of which none is to be had for a while wherever no further group may be begun."""
+
+    def __init__(self, matches: Iterator[Match], rollout: Rollout):
+        self._matches = matches
+        self._rollout = rollout
+
+    def __next__(self) -> Match:
+        if self._rollout.is_between_groups and not self._rollout.may_begin():
+            raise StopIteration
+        return next(self._matches)
+
+
+@dataclass
+class _Group:
+    """Games on one deal, not all of which are over.
+
+    Args:
+        since: step whose weights were in use when the first was begun.
+        begun: games so far.
+    """
+
+    since: int
+    begun: int = 0
+    episodes: list[Episode] = field(default_factory=list)

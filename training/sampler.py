@@ -23,7 +23,7 @@ from agents.model_agent import complete_beside
 from agents.models import sync
 from agents.models.hf import HFModel, load
 from agents.models.model import Model
-from agents.play import Episode, Match, run_matches
+from agents.play import Episode, Match, Watch, run_matches
 from agents.specs import make_agent
 from training import weights
 from training.config import Config
@@ -44,6 +44,7 @@ class Sampler(ABC):
     Attributes:
         model: the engine with the weights published last, for agents in the learning seats.
         copies: whether the engine has weights of its own, so that games can be sampled while the trainer changes its.
+        watch: where the time of `play` went, as far as it went in this process.
     """
 
     model: Model
@@ -53,6 +54,7 @@ class Sampler(ABC):
         self.config = config
         self._adapted = weights.is_adapted(module)
         self._published = 0
+        self.watch = Watch()
 
     def publish(self, module: nn.Module, version: int) -> float | None:
         """Moves the trainer's weights into the engine and has it forget what it computed with the old ones. All ranks of a
@@ -115,7 +117,7 @@ class Sampler(ABC):
 
     def play(self, matches: Iterable[Match], *, concurrency: int) -> Iterator[Episode]:
         """Plays matches and gives each episode as it ends: `run_matches`, wherever the engine is."""
-        return run_matches(matches, concurrency=concurrency)
+        return run_matches(matches, concurrency=concurrency, watch=self.watch)
 
     def close(self) -> None:
         """Frees what the sampler holds."""

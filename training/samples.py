@@ -27,6 +27,7 @@ class Row:
         weight: of the row in the loss.
         old_logprobs: of each reply token under the weights that the step began with, as the trainer computes them; () where the
             sampler's own stand for them.
+        is_stale: whether weights older than those have sampled it.
     """
 
     prompt_ids: tuple[int, ...]
@@ -35,6 +36,7 @@ class Row:
     advantage: float = 0.0
     weight: float = 1.0
     old_logprobs: tuple[float, ...] = ()
+    is_stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Batch:
         sampled_logp_BR: 0 where nothing was sampled.
         old_logp_BR: the same under the weights that the step began with; None where the sampler's stand for them.
         advantage_B, weight_B: one a row.
+        is_stale_B: sampled by weights older than those that the step began with.
     """
 
     layout: Padded | Tree
@@ -91,6 +94,7 @@ class Batch:
     old_logp_BR: Tensor | None
     advantage_B: Tensor
     weight_B: Tensor
+    is_stale_B: Tensor
 
     @property
     def is_reply_BR(self) -> Tensor:
@@ -143,6 +147,7 @@ def make_batch(rows: Sequence[Row], *, share: bool = False, device: str | torch.
         old_logp_BR=None if old is None else torch.tensor(old, dtype=torch.float32, device=device),
         advantage_B=torch.tensor([row.advantage for row in rows], dtype=torch.float32, device=device),
         weight_B=torch.tensor([row.weight for row in rows], dtype=torch.float32, device=device),
+        is_stale_B=torch.tensor([row.is_stale for row in rows], device=device),
     )
 
 

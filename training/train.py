@@ -5,18 +5,22 @@ deals -> self-play games -> trajectories -> role-conditioned advantages -> token
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from agents.elicit import Elicited, policy_of_agent
+from agents.agent import Agent
+from agents.elicit import Elicited, policy_from_samples, policy_of_agent
 from agents.model_agent import ModelAgent
-from agents.models.hf import HFModel
+from agents.models.hf import HFModel, load
 from agents.models.model import Model, Sampling
 from agents.specs import make_agent
 from lmgames import solve
 from lmgames.records import GameRecord
 from training.alarms import Alarms
+from training.batches import Batches, make_batches
 from training.checkpoint import MetricsFile, clear_partial, load_latest, load_tensors, save_step, write_file
 from training.config import Config, can_play
 from training.credit import Credit
@@ -32,10 +36,11 @@ from training.evaluate import (
 )
 from training.games import PlayedGame, by_game
 from training.learner import Learner
-from training.metrics import play_metrics
+from training.metrics import play_metrics, rollout_metrics, staleness
 from training.opponents import OpponentPool
+from training.past import keep_for_later, past_selves
 from training.policy import TRAINED, WithAdapter, load_policy, save_policy
-from training.rollout import collect
+from training.rollout import Rollout, gathered
 from training.sampler import Sampler, make_sampler
 from training.samples import Row
 from training.stop import Stop
@@ -64,6 +69,7 @@ class Run:
     averages: dict[str, AveragePolicy]
     """By game, of those small enough."""
     pool: OpponentPool
+    rollout: Rollout
     alarms: Alarms = field(default_factory=Alarms)
     skipped: int = 0
     """Steps in a row that could not be taken."""
@@ -111,29 +117,41 @@ class Run:
         self.skipped = state["skipped"]
 
 
+class Board(Protocol):
+    """A further place for lines of metrics."""
+
+    def write(self, line: dict[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Log:
-    """Where a run's lines of metrics go: JSONL, the display, and TensorBoard if asked for."""
+    """Where a run's lines of metrics go: JSONL, the display, and TensorBoard and Weights & Biases if asked for."""
 
     def __init__(self, config: Config, folder: Path, display: Display, last_step: int):
         self._steps = config.steps
         self._display = display
         self._file = MetricsFile(folder / "metrics.jsonl", last_step=last_step)
-        self._board = None
+        self._boards: list[Board] = []
         if config.tensorboard:
             from training.tensorboard import TensorBoard
 
-            self._board = TensorBoard(folder / "tensorboard", last_step)
+            self._boards.append(TensorBoard(folder / "tensorboard", last_step))
+        if config.wandb:
+            from training.wandb_log import WandB
+
+            self._boards.append(WandB(folder, config))
 
     def write(self, line: dict[str, Any]) -> None:
         self._file.write(line)
-        if self._board is not None:
-            self._board.write(line)
+        for board in self._boards:
+            board.write(line)
         self._display.step(line, self._steps)
 
     def close(self) -> None:
         self._file.close()
-        if self._board is not None:
-            self._board.close()
+        for board in self._boards:
+            board.close()
 
 
 class NoLog(Log):
@@ -200,15 +218,18 @@ def new_run(config: Config, folder: Path, world: World = ALONE) -> Run:
         game.name: Sampling(temperature=config.temperature, max_tokens=game.max_reply_tokens)
         for game in (*config.played, *config.held_out)
     }
+    agents = {name: ModelAgent(sampler.model, sampling=of_game) for name, of_game in sampling.items()}
+    pool = OpponentPool(config, folder, sampling, sampler)
     return Run(
         config=config,
         folder=folder,
         sampler=sampler,
-        agents={name: ModelAgent(sampler.model, sampling=of_game) for name, of_game in sampling.items()},
+        agents=agents,
         learner=Learner(model, config, config.steps * config.updates_per_step, world),
         credit=Credit(config),
         averages={game.name: AveragePolicy() for game in (*config.played, *config.held_out) if is_exact(game)},
-        pool=OpponentPool(config, folder, sampling, sampler),
+        pool=pool,
+        rollout=Rollout(config, agents, sampler, pool, world),
     )
 
 
@@ -223,7 +244,7 @@ def _start(run: Run, display: Display, log: Log, stop: Stop) -> bool:
 
     def on_step(step: int, loss: float) -> None:
         display.warm_up(step, config.warmup_steps, loss)
-        if stop.asked:
+        if _asked(stop, run.learner.world):
             raise _AskedToEndError
 
     if config.warmup_steps:
@@ -241,46 +262,70 @@ def _start(run: Run, display: Display, log: Log, stop: Stop) -> bool:
     return True
 
 
+def _asked(stop: Stop, world: World) -> bool:
+    """Whether any process was asked to end: all end after the same step."""
+    return bool(world.all_reduce_max([float(stop.asked)])[0])
+
+
 def _steps(run: Run, first: int, log: Log, stop: Stop) -> dict[str, Any]:
     config = run.config
     line: dict[str, Any] = {"step": first}
     run.publish()
-    for step in range(first, config.steps):
-        line = _one_step(run, step)
-        log.write(line)
-        ends = stop.asked or (config.stop_on_alarm and "alarms" in line)
-        if ends or (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-            save_checkpoint(run, step + 1)
-        if ends:
-            break
+    world = run.learner.world
+    batches = make_batches(run.rollout, config, first)
+    try:
+        for step in range(first, config.steps):
+            line = _one_step(run, step, batches)
+            log.write(line)
+            ends = _asked(stop, world) or (config.stop_on_alarm and "alarms" in line)
+            if ends or (step + 1) % config.save_every == 0 or step + 1 == config.steps:
+                with batches.held():
+                    save_checkpoint(run, step + 1)
+            if ends:
+                break
+    finally:
+        batches.close()
     return line
 
 
-def _one_step(run: Run, step: int) -> dict[str, Any]:
+def _one_step(run: Run, step: int, batches: Batches) -> dict[str, Any]:
     config = run.config
     began = time.perf_counter()
-    played = collect(config, step, run.agents, run.pool, run.sampler.play)
-    rolled_out = time.perf_counter()
-    credited = run.credit.rows(played, step)
+    batch = gathered(batches.next(step), run.learner.world)
+    had = time.perf_counter()
+    version = run.learner.step_number
+    credited = run.credit.rows(batch.trajectories, step, version)
     line = {"step": step + 1, **_learn(run, credited.rows, credited.norm_tokens)}
-    line |= play_metrics(played, several_games=len(config.played) > 1)
-    line |= credited.metrics
     learnt = time.perf_counter()
-    run.publish()
+    line |= play_metrics(batch.trajectories, several_games=len(config.played) > 1)
+    line |= credited.metrics
+    line["staleness"] = staleness(batch.trajectories, version / config.updates_per_step, config.updates_per_step)
+    with batches.held():
+        held = time.perf_counter()
+        run.pool.record(batch.results)
+        line |= run.pool.metrics()
+        if config.plays_pool and not config.exploit and config.snapshot_every and (step + 1) % config.snapshot_every == 0:
+            tokenizer, world = run.agent.model.tokenizer, run.learner.world
+            run.pool.add_snapshot(step + 1, lambda folder: save_policy(run.learner.model, tokenizer, folder, world))
+        run.publish()
+        batches.published(step + 1)
     published = time.perf_counter()
-    line |= run.pool.metrics()
-    if config.plays_pool and not config.exploit and config.snapshot_every and (step + 1) % config.snapshot_every == 0:
-        tokenizer, world = run.agent.model.tokenizer, run.learner.world
-        run.pool.add_snapshot(step + 1, lambda folder: save_policy(run.learner.model, tokenizer, folder, world))
     if config.alarms:
         found = run.alarms.check(line)
         line |= {"alarms": found} if found else {}
-    line |= _evaluated(run, step + 1)
+    if _is_evaluated(config, step + 1):
+        with batches.held(quiet=True):
+            line |= _evaluated(run, step + 1)
+    ended = time.perf_counter()
+    line |= rollout_metrics(batch, [len(row.reply_ids) for row in credited.rows])
     line["seconds"] = {
-        "rollout": rolled_out - began,
-        "train": learnt - rolled_out,
-        "sync": published - learnt,
-        "evaluate": time.perf_counter() - published,
+        "generate": batch.figures["generate"],
+        "env": batch.figures["env"],
+        "wait": had - began + held - learnt,
+        "train": learnt - had,
+        "sync": published - held,
+        "evaluate": ended - published,
+        "step": ended - began,
         "cpu": time.process_time(),
     }
     return line
@@ -309,29 +354,36 @@ def _learn(run: Run, rows: list[Row], norm_tokens: float) -> dict[str, Any]:
     return asdict(stats)
 
 
+def _is_due(config: Config, step: int, every: int) -> bool:
+    return bool(every) and (step % every == 0 or step == config.steps)
+
+
+def _is_evaluated(config: Config, step: int) -> bool:
+    return any(_is_due(config, step, every) for every in (config.eval_every, config.play_every))
+
+
 def _evaluated(run: Run, step: int) -> dict[str, Any]:
     """What the policies are worth after a step, where it is their turn to be looked at; held-out games under "holdout"."""
     config = run.config
-
-    def is_due(every: int) -> bool:
-        return bool(every) and (step % every == 0 or step == config.steps)
-
     line: dict[str, Any] = {}
     holdout: dict[str, dict[str, Any]] = {game.name: {} for game in config.held_out}
-    if is_due(config.eval_every):
+    if _is_due(config, step, config.eval_every):
         exact = {game.name: _exact(run, game) for game in (*config.played, *config.held_out) if game.name in run.averages}
         for name in ("nash_conv", "illegal_mass"):
             if found := {game.name: exact[game.name][name] for game in config.played if game.name in exact}:
                 line[name] = found if len(config.played) > 1 else found[config.played[0].name]
         for game in config.held_out:
             holdout[game.name] |= exact.get(game.name, {})
-    if is_due(config.play_every):
+    if _is_due(config, step, config.play_every):
         kept: list[GameRecord] = []
-        line["against"] = by_game({game.name: _against(run, game, kept) for game in config.played})
+        line["against"] = by_game({game.name: _against(run, game, step, kept) for game in config.played})
         for game in config.held_out:
-            holdout[game.name]["against"] = _against(run, game, kept)
+            holdout[game.name]["against"] = _against(run, game, step, kept)
         followed = {game.name: _greedy(run, game) for game in config.played if can_be_followed(game)}
         line |= {"greedy": by_game(followed)} if followed else {}
+        if step:
+            main = run.learner.world.is_main
+            keep_for_later(run.folder, step, config.play_past, lambda place: save_model(run, place), removes=main)
         if kept and run.learner.world.is_main:
             write_file(run.folder / "games" / f"step_{step:06d}.jsonl", "".join(record.to_json() + "\n" for record in kept))
     return line | ({"holdout": holdout} if any(holdout.values()) else {})
@@ -353,17 +405,25 @@ def _exact(run: Run, game: PlayedGame) -> dict[str, Any]:
     }
 
 
-def _against(run: Run, game: PlayedGame, kept: list[GameRecord]) -> dict[str, Any]:
-    """Games of the EMA against each fixed opponent that knows the game, by opponent and role of the model; adds some of them to
-    those that are kept in full."""
+def _against(run: Run, game: PlayedGame, step: int, kept: list[GameRecord]) -> dict[str, Any]:
+    """Games of the EMA against each fixed opponent that knows the game, and against old selves, by opponent and role of the model;
+    adds some of them to those that are kept in full."""
     agent = run.player(game, run.ema_model)
+    opponents: dict[str, Callable[[], Agent]] = {
+        spec: partial(make_agent, spec) for spec in run.config.opponents if can_play(spec, game)
+    }
+    for name, place in past_selves(run.folder, step, run.config.play_past).items():
+        opponents[name] = partial(_frozen, run, game, place)
     found = {}
-    for spec in run.config.opponents:
-        if can_play(spec, game):
-            episodes = evaluation_games(agent, make_agent(spec), game, run.config)
-            found[spec] = summary(episodes)
-            kept += transcripts(episodes, run.config.transcripts)
+    for name, make in opponents.items():
+        episodes = evaluation_games(agent, make(), game, run.config)
+        found[name] = summary(episodes)
+        kept += transcripts(episodes, run.config.transcripts)
     return found
+
+
+def _frozen(run: Run, game: PlayedGame, place: Path) -> Agent:
+    return run.player(game, load(str(place), dtype="float32"))
 
 
 def _greedy(run: Run, game: PlayedGame) -> dict[str, Any]:
@@ -375,7 +435,10 @@ def _greedy(run: Run, game: PlayedGame) -> dict[str, Any]:
 
 
 def _elicit(run: Run, game: PlayedGame, model: Model) -> Elicited:
-    elicited = policy_of_agent(run.player(game, model), game.name, **game.options)
+    agent = run.player(game, model)
+    if run.config.eval_samples:
+        return policy_from_samples(agent, game.name, run.config.eval_samples, run.config.seed, **game.options)
+    elicited = policy_of_agent(agent, game.name, **game.options)
     assert elicited is not None, "a model's replies can be scored"
     return elicited
 

@@ -1,5 +1,6 @@
 """Optimiser steps: what ratios are taken to, what weights touch, and what never changes the gradient."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -98,6 +99,25 @@ def test_several_updates_take_theirs_to_the_first_weights(tokenizer):
     masked = learner_of(tokenizer, epochs=2, lr=1e-9, importance="mis")
     masked.learn(rows)
     assert gradient(masked).abs().max() == 0
+
+
+@pytest.mark.parametrize("shift, weight", [(0.4, math.exp(0.4)), (-0.4, math.exp(-0.4)), (1.0, 2.0)])  # capped at 2
+@pytest.mark.parametrize("loss", ["ppo", "reinforce"])
+def test_stale_replies_are_weighed_not_clipped(tokenizer, loss, shift, weight):
+    """With one update the ratio of the loss is 1 and the way from the sampler's weights is a weight, on winners and losers alike;
+    fresh replies beside them keep theirs."""
+    fresh = learner_of(tokenizer, loss=loss)
+    rows = sampled_rows(fresh)
+    fresh.learn(rows, 10.0)
+    moved = learner_of(tokenizer, loss=loss)
+    stale = [replace(row, is_stale=True) for row in sampled_rows(moved, shift=shift)]
+    stats = moved.learn(stale, 10.0)
+    assert gradient(moved) == pytest.approx(weight * gradient(fresh), rel=1e-4, abs=1e-5)
+    assert stats.ratio_max == pytest.approx(1.0)
+    assert stats.importance_cut == float(shift == 1.0)
+    both = learner_of(tokenizer, loss=loss)
+    both.learn([*stale, *rows], 10.0)
+    assert gradient(both) == pytest.approx((weight + 1) * gradient(fresh), rel=1e-4, abs=1e-5)
 
 
 def test_weights_of_trust_never_touch_kl_and_entropy(tokenizer):

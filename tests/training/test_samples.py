@@ -154,7 +154,7 @@ def played_rows(model, max_tokens=64):
     played = [
         trajectory
         for episode in run_matches(matches)
-        for trajectory in trajectories(episode, Seating((0, 0), frozenset(("player_0", "player_1"))))
+        for trajectory in trajectories(episode, Seating((0, 0), episode.index, frozenset(("player_0", "player_1"))))
     ]
     return Credit(config).rows(played).rows
 
