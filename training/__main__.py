@@ -35,7 +35,8 @@ def _train(arguments: list[str], prog: str) -> int:
 
     transformers.utils.logging.disable_progress_bar()  # ours says how far the run is
 
-    with RichDisplay(quiet=int(os.environ.get("RANK", "0")) > 0) as display:
+    is_main = os.environ.get("RANK", "0") == "0"  # of those that torchrun started
+    with RichDisplay(quiet=not is_main) as display:
         try:
             last = train(config, run, display)
         except KeyboardInterrupt:
@@ -44,6 +45,8 @@ def _train(arguments: list[str], prog: str) -> int:
         except (FloatingPointError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
+    if not is_main:
+        return 0
     if last.get("step") != config.steps:
         print(f"stopped and saved; go on with: {prog} {' '.join(arguments)}", file=sys.stderr)
         return 0

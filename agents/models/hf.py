@@ -9,6 +9,7 @@ its seed and the token's place, so a reply does not depend on what runs beside i
 
 import gc
 import inspect
+import json
 import weakref
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -716,7 +717,10 @@ def _load(path: str, dtype: str, device: str | None, max_batch: int | None, revi
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, revision=revision)
+        if (folder / "adapter_config.json").is_file():
+            model = _adapted(folder, dtype)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, revision=revision)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
             f"model {path!r} cannot be loaded: {_first_line(error)}. If it is a folder, both model.save_pretrained and "
@@ -729,6 +733,15 @@ def _load(path: str, dtype: str, device: str | None, max_batch: int | None, revi
     loaded.revision = revision_of(path, model.config)
     gc.collect()  # the loader leaves cycles that hold copies of the weights
     return loaded
+
+
+def _adapted(folder: Path, dtype: str) -> Any:
+    """The model of a folder that peft wrote: the base that it names, with the adapter on it."""
+    base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not base:
+        raise ValueError("its adapter_config.json names no base model")
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+    return _with_adapter(model, "default", folder)
 
 
 def _first_line(error: Exception) -> str:

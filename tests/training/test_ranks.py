@@ -66,8 +66,21 @@ def nearly_all_close(one, other):
     return ((one - other).abs() > 2e-5).float().mean() < 0.01
 
 
+def take_up(world, folder, kind):
+    """A learner as it was saved, whatever number of processes it was saved by."""
+    learner, _ = learner_of(kind, Path(folder), world)
+    step, state = load_latest(Path(folder) / kind)
+    load_tensors(Path(folder) / kind, step, learner.tensors(), world)
+    learner.load_state_dict(state)
+    return learner.step_number, {name: whole(tensor) for name, tensor in learner.tensors().items()}
+
+
+def learn_and_take_up(world, folder, folder_of_one):
+    return learn(world, folder), {kind: take_up(world, folder_of_one, kind) for kind in ("full", "lora")}
+
+
 def learn(world, folder):
-    """By kind: two steps' gradients, statistics and weights; some rows of the second step are for one rank alone."""
+    """By kind: two steps' gradients, statistics and weights; the second step has rows for one rank alone."""
     found = {}
     for kind in KINDS:
         learner, tokenizer = learner_of(kind, Path(folder), world)
@@ -83,16 +96,13 @@ def learn(world, folder):
     return found
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("alone")
-    return learn(ALONE, folder), folder
-
-
-def test_two_ranks_learn_and_save_what_one_process_does(on_ranks, alone, tmp_path):
-    """Full weights, LoRA with gradient checkpointing, without shared beginnings, several updates a step; a rank without rows."""
-    of_one, folder_of_one = alone
-    of_ranks = on_ranks(2, learn, str(tmp_path))
+def test_two_ranks_learn_and_save_what_one_process_does(on_ranks, tmp_path):
+    """Full weights, LoRA with gradient checkpointing, without shared beginnings, several updates a step; a rank without rows.
+    And each takes up what the other has saved, to the bit."""
+    folder_of_one = tmp_path / "alone"
+    of_one = learn(ALONE, folder_of_one)
+    on_both = on_ranks(2, learn_and_take_up, str(tmp_path), str(folder_of_one))
+    of_ranks = [learnt for learnt, _ in on_both]
     for kind in KINDS:
         steps, weights = of_one[kind]
         for found_steps, found_weights in (of_rank[kind] for of_rank in of_ranks):
@@ -111,37 +121,15 @@ def test_two_ranks_learn_and_save_what_one_process_does(on_ranks, alone, tmp_pat
         assert all(nearly_all_close(one[name], two[name]) for name in one)
         files = sorted(path.name for path in (folder_of_one / kind / "model").iterdir())
         assert files == sorted(path.name for path in (tmp_path / kind / "model").iterdir())
-
-
-def test_one_process_takes_up_what_two_saved(on_ranks, tmp_path):
-    on_ranks(2, learn, str(tmp_path))
     for kind in ("full", "lora"):
-        learner, _ = learner_of(kind, tmp_path, ALONE)
-        step, state = load_latest(tmp_path / kind)
-        load_tensors(tmp_path / kind, step, learner.tensors())
-        learner.load_state_dict(state)
-        saved = read_tensors(tmp_path / kind, 2)
-        assert learner.step_number == 2
-        assert all(torch.equal(tensor, saved[name]) for name, tensor in learner.tensors().items())
-
-
-def take_up(world, folder):
-    found = {}
-    for kind in ("full", "lora"):
-        learner, _ = learner_of(kind, Path(folder), world)
-        step, state = load_latest(Path(folder) / kind)
-        load_tensors(Path(folder) / kind, step, learner.tensors(), world)
-        learner.load_state_dict(state)
-        found[kind] = {name: whole(tensor) for name, tensor in learner.tensors().items()}
-    return found
-
-
-def test_two_processes_take_up_what_one_saved(on_ranks, alone):
-    _, folder = alone
-    for of_rank in on_ranks(2, take_up, str(folder)):
-        for kind, found in of_rank.items():
-            saved = read_tensors(folder / kind, 2)
-            assert all(torch.equal(tensor, saved[name]) for name, tensor in found.items())
+        of_two = (take_up(ALONE, tmp_path, kind), read_tensors(tmp_path / kind, 2))
+        for (step, taken_up), saved in (
+            of_two,
+            *((found[kind], read_tensors(folder_of_one / kind, 2)) for _, found in on_both),
+        ):
+            assert step == 2
+            assert taken_up.keys() == saved.keys()
+            assert all(torch.equal(tensor, saved[name]) for name, tensor in taken_up.items())
 
 
 def test_uneven_parts_give_one_gradient(tmp_path):

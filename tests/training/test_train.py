@@ -202,6 +202,12 @@ def test_four_steps_are_two_and_two(tmp_path, changes):
     assert same(saved_of(tmp_path / "whole"), saved_of(tmp_path / "cut"))
     plain = [[without_timing(line) for line in read_metrics(tmp_path / run / "metrics.jsonl")] for run in ("whole", "cut")]
     assert plain[0] == plain[1]
+    if changes is LORA:
+        kept = tmp_path / "cut" / "model"
+        assert (kept / "adapter_config.json").is_file()
+        assert make_agent(f"hf:{kept}").model.score([(5, 6)], [(7,)]) != make_agent(
+            f"hf:{tmp_path / 'cut' / 'base'}"
+        ).model.score([(5, 6)], [(7,)])
     if changes is EVERYTHING:
         state = load_latest(tmp_path / "cut")[1]
         assert state["credit"]["outcome"]["promised"]
