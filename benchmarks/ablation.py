@@ -102,14 +102,14 @@ class Arena:
 
 
 BRIEF = {"show_rules": False, "invalid_policy": "forfeit"}
-KUHN = {"games_per_step": 96, "group_size": 16, "kl_weight": 0.15, "magnet_rate": 0.0}
+KUHN = {"games_per_step": 96, "group_size": 16}
 TALKERS = {  # games of free words: the warm start imitates the sentences of random play
     "games_per_step": 32,
     "group_size": 4,
     "deals": "random",
     "max_reply_tokens": 24,
-    "warmup_steps": 150,
-    "warmup_rows": 16,
+    "warmup_steps": 80,
+    "warmup_rows": 12,
     "kl_weight": 0.0,
     "forfeits": "keep",  # a refused clue or vote is none, and the game goes on
 }
@@ -122,8 +122,8 @@ ARENAS = {
         reads_like="kuhn",
         steps=150,
     ),
-    "deal": Arena("Deal or No Deal, coop", "deal_tiny", {"games_per_step": 64}, steps=60, batches=12),
-    "taboo": Arena("Adversarial Taboo", "kuhn_tiny", {**TALKERS, "games": {"AdversarialTaboo-v0": BRIEF}}, batches=12),
+    "deal": Arena("Deal or No Deal, coop", "deal_tiny", {"games_per_step": 64}, steps=30, batches=8),
+    "taboo": Arena("Adversarial Taboo", "kuhn_tiny", {**TALKERS, "games": {"AdversarialTaboo-v0": BRIEF}}, batches=8),
     "spy": Arena(
         "Who Is The Spy",
         "kuhn_tiny",
@@ -131,7 +131,7 @@ ARENAS = {
             **TALKERS,
             "games": {"WhoIsTheSpy-v0": {**BRIEF, "players": 4, "clue_rounds": 1}},
         },
-        batches=12,
+        batches=8,
     ),
 }
 
@@ -278,8 +278,10 @@ def strength_lines(out: Path, arenas: Sequence[str], seeds: int) -> Iterator[Lin
             continue
         found: dict[str, dict[str, list[float]]] = {}  # measure -> baseline -> by seed
         for baseline in BASELINES:
+            # The mean of a zero-sum step is 0, so that `global` is the very run that `none` is.
+            zero_sum = baseline == "global" and ARENAS[name].config(0).played[0].rules.payoffs == "zero_sum"
             for seed in range(seeds):
-                for measure, value in _reached(_trained(out, name, seed, baseline)).items():
+                for measure, value in _reached(_trained(out, name, seed, "none" if zero_sum else baseline)).items():
                     found.setdefault(measure, {}).setdefault(baseline, []).append(value)
         for measure, by_baseline in found.items():
             for baseline, values in by_baseline.items():
@@ -348,7 +350,7 @@ def _trained(out: Path, name: str, seed: int, baseline: str) -> list[dict[str, A
     """The metrics of a training run, which is gone on with if it was begun."""
     arena = ARENAS[name]
     start = _start(out, name, seed)
-    config = arena.config(seed, baseline=baseline, steps=arena.steps, eval_every=5, model=str(start), warmup_steps=0)
+    config = arena.config(seed, baseline=baseline, steps=arena.steps, eval_every=10, model=str(start), warmup_steps=0)
     folder = _folder(out, name, seed, baseline)
     if not (folder / "model").exists():
         with RichDisplay() as display:

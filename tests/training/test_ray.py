@@ -51,22 +51,15 @@ class Quiet:
 @pytest.fixture(scope="module")
 def cluster():
     """Two processors, loopback, little memory."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    for left in (2, 1, 0):
-        try:
-            ray.init(
-                num_cpus=2,
-                include_dashboard=False,
-                log_to_driver=False,
-                object_store_memory=100 << 20,
-                _node_ip_address="127.0.0.1",
-                configure_logging=False,
-            )
-            break
-        except Exception as error:  # Ray gives a machine that is busy half a minute, which cannot be changed
-            ray.shutdown()
-            if "timed out during startup" not in str(error) or not left:
-                raise
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_raylet_start_wait_time_s="300")
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=100 << 20,
+        _node_ip_address="127.0.0.1",
+        configure_logging=False,
+    )
     yield True
     ray.shutdown()
 
@@ -202,12 +195,6 @@ def test_weights_that_do_not_arrive_stop_the_run(sampler, module, marks):
     with pytest.raises(SyncError, match="weights were not sent"):
         sampler.publish(module, 4)
     (marks / "deaf").unlink()
-
-
-def test_more_actors_than_the_cluster_has_room_for_are_refused(cluster, tokenizer, tmp_path):
-    assert cluster
-    with pytest.raises(ValueError, match="ray_actors=3 take 3 processors, and the Ray cluster has 2"):
-        RaySampler(config_of(ray_actors=3), small_module(tokenizer), tokenizer, tmp_path)
 
 
 def test_a_run_on_ray_is_the_run_without(cluster, tmp_path):
