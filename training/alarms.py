@@ -58,7 +58,9 @@ def _entropy_is_gone(line: dict[str, Any], _: Memory) -> str | None:
 
 def _sampler_and_trainer_disagree(line: dict[str, Any], _: Memory) -> str | None:
     if line.get("mismatch_k3", 0.0) > MISMATCH:
-        return f"sampler and trainer differ by {line['mismatch_k3']:.3f} nats a token under the same weights"
+        stale = line.get("staleness", {}).get("max")
+        why = f"replies are up to {stale:g} steps old" if stale else "under the same weights"
+        return f"sampler and trainer differ by {line['mismatch_k3']:.3f} nats a token: {why}"
     return None
 
 

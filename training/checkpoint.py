@@ -233,8 +233,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, 1):
         try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
+            read = json.loads(line)
+            if not isinstance(read, dict) or not isinstance(read.get("step"), int):
+                raise ValueError
+            found.append(read)
+        except ValueError:
             if number < len(lines):
-                raise ValueError(f"{path}:{number} is damaged: {line[:80]!r}") from None
+                raise ValueError(
+                    f"{path}:{number} is damaged, no line of metrics: {line[:80]!r}; remove that line, or name another folder"
+                ) from None
     return found

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
-from agents.specs import check_plays, make_agent
+from agents.specs import KINDS, check_plays, make_agent, parse_spec
+from lmgames import solve
 from lmgames.registry import nearest
 from training.advantages import BASELINES
 from training.games import EVERY_GAME, PlayedGame, for_every_game, read_games, short_name
@@ -357,6 +358,15 @@ class Config:
             raise ValueError("tensorboard=true needs the package tensorboard: pip install tensorboard")
         if self.wandb and importlib.util.find_spec("wandb") is None:
             raise ValueError("wandb=true needs the package wandb: pip install 'lmgames[wandb]'")
+        if self.holdout and not (self.eval_every or self.play_every):
+            raise ValueError(
+                f"holdout: {', '.join(self.holdout)} is only evaluated, and eval_every=0 with play_every=0 evaluate nothing"
+            )
+        if self.eval_samples and not any(solve.has_small_tree(game.rules) for game in (*self.played, *self.held_out)):
+            raise ValueError(
+                f"eval_samples={self.eval_samples}: none of the games is small enough for exact evaluation; leave it 0, and set "
+                "play_every"
+            )
         if any(back < 1 for back in self.play_past) or (self.play_past and not self.play_every):
             raise ValueError(
                 f"play_past={','.join(map(str, self.play_past))} counts evaluations by games back, from 1 on, of which play_every="
@@ -468,6 +478,7 @@ def check_players(config: Config) -> None:
         ValueError: saying what does not go together.
     """
     for spec in (*config.opponents, *config.pool, config.warmup_player):
+        make_agent(spec)  # refuses what names no agent
         if not any(can_play(spec, game) for game in (*config.played, *config.held_out)):
             check_plays(make_agent(spec), config.played[0].rules.name)  # says whom that game has
     if config.exploit:
@@ -487,11 +498,13 @@ def check_players(config: Config) -> None:
 
 
 def can_play(spec: str, game: PlayedGame) -> bool:
-    """Whether the agent of a spec knows a game: models do, reference players know theirs.
+    """Whether the agent of a spec knows a game: models do, reference players know theirs. No model is loaded to tell.
 
     Raises:
         ValueError: for a spec that names no agent.
     """
+    if parse_spec(spec)[0] in KINDS:
+        return True
     agent = make_agent(spec)
     try:
         check_plays(agent, game.rules.name)

@@ -62,7 +62,10 @@ def read_games(tables: Mapping[str, Mapping[str, Any]], max_reply_tokens: int) -
             raise ValueError(f"games: {name!r} is there twice")
         options = {key: value for key, value in table.items() if key not in OF_THE_RUN}
         of_game, _ = split_options(name, options)
-        make(name, **options)  # refuses values
+        try:
+            make(name, **options)  # refuses values, and reads what files an option names
+        except OSError as error:
+            raise ValueError(f"games: {name} cannot be read: {error}; name another file in its options") from error
         weight, longest = table.get("weight", 1.0), table.get("max_reply_tokens", max_reply_tokens)
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
             raise ValueError(f"games: weight={weight!r} of {name} must be a number above 0")

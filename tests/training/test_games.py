@@ -125,6 +125,8 @@ def test_tables_on_the_command_line():
         ({"holdout": "KuhnPoker-v0"}, "is trained on"),
         ({"holdout": {"TicTacToe-v0": {"weight": 1}}}, "has no weight"),
         ({"holdout": "TicTacTo-v0"}, "did you mean 'TicTacToe-v0'"),
+        ({"holdout": "TicTacToe-v0", "eval_every": 0, "play_every": 0}, "evaluate nothing"),
+        ({"games": "TicTacToe-v0", "eval_samples": 8}, "none of the games is small enough"),
         ({"games": "KuhnPoker-v0,TicTacToe-v0", "exploit": "nash"}, "nash"),
         (
             {"games": "KuhnPoker-v0,TicTacToe-v0", "pool": "nash", "snapshot_every": 0, "p_self": 0.0},
@@ -139,6 +141,22 @@ def test_refused(settings, complaint):
         assert load_config(None, settings).games == {"KuhnPoker-v0": {}}, "no game named is the default"
         return
     with pytest.raises(ValueError, match=complaint):
+        load_config(None, settings)
+
+
+def test_a_file_of_questions_is_read_before_anything_is_loaded(tmp_path):
+    good = {"id": "a", "question": "Who?", "answers": ["x", "y"], "correct": 0, "passage": "It was x."}
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text(json.dumps(good) + "\n{broken\n")
+    tables = {"Debate-v0": {"source": "text", "questions": str(questions)}}
+    settings = {"games": tables, "opponents": "random", "p_self": 1.0}
+    with pytest.raises(ValueError, match=r"questions\.jsonl:2: not JSON"):
+        load_config(None, settings)
+    questions.write_text(json.dumps(good) + "\n" + json.dumps({**good, "answers": ["x"]}) + "\n")
+    with pytest.raises(ValueError, match=r"questions\.jsonl:2: answers must be two texts"):
+        load_config(None, settings)
+    questions.unlink()
+    with pytest.raises(ValueError, match=r"Debate-v0 cannot be read: .*No such file.*name another file"):
         load_config(None, settings)
 
 
