@@ -98,9 +98,11 @@ class CachedAgent(Agent):
         if known is not None:
             self._known.append((key, known))
             return
-        self._waiting.setdefault(question, []).append(key)
-        if len(self._waiting[question]) == 1:
-            self.agent.submit(question, observation)
+        if question in self._waiting:
+            self._waiting[question].append(key)
+        else:
+            self.agent.submit(question, observation)  # may raise, and then nobody waits
+            self._waiting[question] = [key]
 
     def poll(self) -> list[tuple[Hashable, Reply]]:
         if self._known:
@@ -109,7 +111,12 @@ class CachedAgent(Agent):
         if not self._waiting:
             return []
         found: list[tuple[Hashable, Reply]] = []
-        for question, reply in self.agent.poll():
+        try:
+            given = self.agent.poll()
+        except Exception:
+            self._waiting.clear()  # the agent has given its requests up
+            raise
+        for question, reply in given:
             assert isinstance(question, str)
             self._keep(question, reply)
             first, *others = self._waiting.pop(question)

@@ -201,6 +201,25 @@ def test_failures_are_not_cached(tmp_path):
     assert len(agent.cache) == 0
 
 
+def test_nobody_waits_for_what_was_never_asked(tmp_path):
+    class Refuses(Talks):
+        def submit(self, key, observation):
+            raise ValueError("the prompt is too long")
+
+    class Dies(Talks):
+        def poll(self):
+            raise RuntimeError("the engine died")
+
+    refuses, dies = (CachedAgent(agent, ReplyCache(tmp_path / "cache.jsonl")) for agent in (Refuses(), Dies()))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="too long"):
+            refuses.submit("a", seen())
+        dies.submit("a", seen())
+        with pytest.raises(RuntimeError, match="died"):
+            dies.poll()
+    assert refuses.poll() == dies.poll() == []
+
+
 def test_a_damaged_cache_is_refused(tmp_path):
     cache = ReplyCache(tmp_path / "cache.jsonl")
     CachedAgent(Talks(), cache).act([seen(), seen(seed=2)])
