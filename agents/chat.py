@@ -14,6 +14,13 @@ PROMPT_VERSION = 1  # raised by any change of the messages or of PLAIN
 PLAIN = "{system}{text}\nReply:"
 """For base models, whose tokenizer has no chat template."""
 CACHED_PROMPTS = 50_000
+CACHED_LINES = 200_000
+
+_NEXT_LINE = re.compile(r"(?<=\S\n)(?=\S)")
+_SPANS_LINES = re.compile(r"[\nĊ][^\sĠĊĉč▁]")  # in a vocabulary, byte-level ones included
+_SAMPLE = (
+    'You are player_0. Cards: J, Q\n[bet] or (fold)?\n"Hi," said 3\n4 of them, naïve\n東京: 1.\n\n  two \n- three…\nx\ny'
+)
 
 _OPENS_THINKING = re.compile(r"<(think|thinking|reasoning|scratchpad)>\s*\Z", re.IGNORECASE)
 _CLOSES_THINKING = re.compile(r"</(?:think|thinking|reasoning|scratchpad)>", re.IGNORECASE)
@@ -37,9 +44,13 @@ class Chat:
         self.has_template = bool(getattr(tokenizer, "chat_template", None))
         self._prompts: dict[str, tuple[int, ...]] = {}
         self._texts: dict[tuple[int, ...], str] = {}
+        self._lines: dict[str, list[int]] = {}
         self._silent = _silent_ids(tokenizer)
         self.opens_thinking = bool(_OPENS_THINKING.search(self.render("")))
         """Whether the prompt ends inside the model's reasoning, so that replies begin in it."""
+        self.encodes_lines = self.has_template and self._lines_stand_alone()
+        """Whether a prompt's tokens are those of its lines, so that a line is encoded once for all prompts that have it.
+        Observations grow by lines, so a game costs what its text costs, and not what all its prompts do."""
 
     def messages(self, text: str) -> list[dict[str, str]]:
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
@@ -71,12 +82,33 @@ class Chat:
         return ids if eos is None else (*ids, eos)
 
     def _encode(self, rendered: str) -> tuple[int, ...]:
+        if self.encodes_lines:
+            return tuple(self._encode_lines(rendered))
         # A chat template writes its special tokens itself; a plain prompt gets those that the tokenizer begins texts with.
         ids = list(self.tokenizer.encode(rendered, add_special_tokens=not self.has_template))
         eos = getattr(self.tokenizer, "eos_token_id", None)
         if not self.has_template and len(ids) > 1 and ids[-1] == eos:
             ids.pop()
         return tuple(ids)
+
+    def _encode_lines(self, rendered: str) -> list[int]:
+        ids: list[int] = []
+        for line in _NEXT_LINE.split(rendered):
+            known = self._lines.get(line)
+            if known is None:
+                if len(self._lines) >= CACHED_LINES:
+                    self._lines.clear()
+                known = self._lines[line] = list(self.tokenizer.encode(line, add_special_tokens=False))
+            ids += known
+        return ids
+
+    def _lines_stand_alone(self) -> bool:
+        """Whether no token reaches over the end of a line, and the tokenizer adds nothing to a line by itself."""
+        vocabulary: dict[str, int] = getattr(self.tokenizer, "get_vocab", dict)()
+        if not vocabulary or any(_SPANS_LINES.search(token) for token in vocabulary):
+            return False
+        rendered = self.render(_SAMPLE)
+        return self._encode_lines(rendered) == list(self.tokenizer.encode(rendered, add_special_tokens=False))
 
     def reply_text(self, ids: Sequence[int]) -> str:
         """What the model said, without special tokens but with its reasoning tags: by them others know what is private.

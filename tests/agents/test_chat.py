@@ -1,4 +1,11 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
+from transformers import PreTrainedTokenizerFast
 
 from agents.chat import Chat
 from agents.model_agent import ModelAgent
@@ -23,6 +30,42 @@ def test_the_chat_template_wraps_the_whole_observation(tokenizer):
     start, end = tokenizer.convert_tokens_to_ids(["<|start|>", "<|end|>"])
     assert (ids.count(start), ids.count(end)) == (3, 2)  # template tokens are single tokens
     assert chat.prompt_ids("Your " + "turn.") is ids
+
+
+@given(st.lists(st.text("aZ9 .,[]()\n\t-é東<", max_size=12), max_size=6).map("\n".join))
+def test_a_prompt_of_lines_is_the_prompt(tokenizer, text):
+    chat = Chat(tokenizer)
+    assert chat.encodes_lines
+    for _ in range(2):  # the lines are known the second time
+        assert chat._encode(chat.render(text)) == tuple(tokenizer.encode(chat.render(text), add_special_tokens=False))
+
+
+def test_a_line_is_encoded_once_for_all_prompts(tokenizer, monkeypatch):
+    chat = Chat(tokenizer)
+    chat.prompt_ids("The rules.\nYou hold K.\nYour turn.")
+    encoded, encode = [], tokenizer.encode
+    monkeypatch.setattr(tokenizer, "encode", lambda text, **options: encoded.append(text) or encode(text, **options))
+    chat.prompt_ids("The rules.\nYou hold K.\nYour turn.\nplayer_1 bet.\nYour turn again.")
+    assert encoded == ["Your turn.\n", "player_1 bet.\n", "Your turn again.<|end|>\n"]
+
+
+def test_tokens_that_reach_over_lines_are_not_cut():
+    """Merges over whole texts, as without any split into words; and a tokenizer that puts a space before each text."""
+    template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    bpe = Tokenizer(BPE())
+    bpe.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=False)
+    bpe.train_from_iterator(
+        ["one\ntwo"] * 9, BpeTrainer(vocab_size=300, initial_alphabet=ByteLevel.alphabet(), show_progress=False)
+    )
+    spaced = Tokenizer(BPE())
+    spaced.pre_tokenizer = ByteLevel(add_prefix_space=True)
+    spaced.train_from_iterator(["one two"], BpeTrainer(initial_alphabet=ByteLevel.alphabet(), show_progress=False))
+    for backend in (bpe, spaced):
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+        tokenizer.chat_template = template
+        chat = Chat(tokenizer)
+        assert not chat.encodes_lines
+        assert list(chat.prompt_ids("one\ntwo\none")) == tokenizer.encode("one\ntwo\none")
 
 
 def test_base_models_get_a_plain_prompt_with_what_their_texts_begin_with(make_tokenizer):
