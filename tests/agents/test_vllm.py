@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from agents.model_agent import ModelAgent
 from agents.models import sync
-from agents.models.endpoint import Endpoint
+from agents.models.endpoint import Endpoint, EndpointError
 from agents.models.hf import HFModel
 from agents.models.model import Request, Sampling
 from agents.models.remote import RemoteModel
@@ -527,6 +527,15 @@ def test_a_server_plays_by_text(server):
     steps = [step for episode in play(KUHN, [agent, "random"], episodes=8) for step in episode.steps_of("player_0")]
     assert all(step.reply.prompt_ids == () for step in steps)
     assert all(step.reply.usage["completion_tokens"] >= 1 for step in steps)
+
+
+def test_a_server_tells_what_it_serves(server):
+    url, _ = server
+    about = make_agent(f"openai:tiny@{url},max_tokens=8").about()
+    assert "serves it" in about["server"]
+    assert about["max context"] == 2048
+    with pytest.raises(EndpointError, match="does not serve 'tyni'; did you mean 'tiny'"):
+        make_agent(f"openai:tyni@{url}").about()
 
 
 def test_a_server_plays_by_token_ids(server, folder):
