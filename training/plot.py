@@ -92,9 +92,12 @@ def _named(**names: str) -> Callable[[Sequence[Line]], Curves]:
 
 
 def _times(lines: Sequence[Line]) -> Curves:
-    """Seconds of each part; 0 where a step has none of it."""
-    timed = [line for line in lines if "train" in line.get("seconds", {})]
-    return _collected(timed, lambda line: ((name, line["seconds"].get(name, 0.0)) for name in TIMES))
+    """Seconds of each part; 0 where a step has none of it. Of games played ahead, beside the steps, only what was waited for."""
+    timed = [line["seconds"] | {"of": line["step"]} for line in lines if "train" in line.get("seconds", {})]
+    parts = {name: [seconds.get(name, 0.0) for seconds in timed] for name in TIMES}
+    if sum(map(sum, parts.values())) > 1.05 * sum(seconds.get("step", math.inf) for seconds in timed):
+        del parts["generate"], parts["env"]
+    return {name: ([seconds["of"] for seconds in timed], values) for name, values in parts.items()} if timed else {}
 
 
 def _without_ever_full(curves: Curves) -> Curves:

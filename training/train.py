@@ -318,10 +318,12 @@ def _one_step(run: Run, step: int, batches: Batches) -> dict[str, Any]:
             line |= _evaluated(run, step + 1)
     ended = time.perf_counter()
     line |= rollout_metrics(batch, [len(row.reply_ids) for row in credited.rows])
+    generate, env = batch.figures["generate"], batch.figures["env"]
+    played_here = generate + env if config.mode == "sync" else 0.0  # else beside what this thread did
     line["seconds"] = {
-        "generate": batch.figures["generate"],
-        "env": batch.figures["env"],
-        "wait": had - began + held - learnt,
+        "generate": generate,
+        "env": env,
+        "wait": max(0.0, had - began - played_here) + held - learnt,
         "train": learnt - had,
         "sync": published - held,
         "evaluate": ended - published,
