@@ -8,6 +8,7 @@ A machine of the cluster needs this package and, where the pool has snapshots, t
 
 import math
 import os
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from training import weights
 from training.config import Config
 from training.sampler import Sampler, make_sampler
 
+PLACED_S = 120.0  # seconds, until a run that waits for its actors says so
 RESTARTS = 20  # of an actor, before a run stops
 
 
@@ -217,6 +219,7 @@ class RaySampler(Sampler):
             num_cpus=1, num_gpus=config.ray_gpus, max_restarts=RESTARTS, max_task_retries=RESTARTS
         )
         self.actors = [actor.remote(config, folder.absolute(), self._start) for _ in range(config.ray_actors)]
+        _wait_for_places(self.actors)
 
     def _load(self, module: nn.Module, version: int) -> None:
         """The weights are put into the cluster's memory; an actor takes them from there when it next plays."""
@@ -299,6 +302,22 @@ class RaySampler(Sampler):
         for actor in self.actors:
             _ray().kill(actor)
         self.actors = []
+
+
+def _wait_for_places(actors: list[Any]) -> None:
+    """Waits until all actors run, and says so while the cluster has no room for some."""
+    ray = _ray()
+    missing = [actor.process.remote() for actor in actors]
+    while missing:
+        _, missing = ray.wait(missing, num_returns=len(missing), timeout=PLACED_S)
+        if missing:
+            warnings.warn(
+                f"{len(missing)} of {len(actors)} Ray actors do not run yet; others may use the cluster, of which "
+                f"{ray.available_resources().get('CPU', 0.0):g} processors and {ray.available_resources().get('GPU', 0.0):g} GPUs "
+                "are free",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
 
 def _job(match: Match) -> Job:

@@ -50,10 +50,10 @@ class Quiet:
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two processors, loopback, little memory."""
+    """Room for two actors and one more; loopback, little memory."""
     os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_raylet_start_wait_time_s="300")
     ray.init(
-        num_cpus=2,
+        num_cpus=3,
         include_dashboard=False,
         log_to_driver=False,
         object_store_memory=100 << 20,
@@ -195,6 +195,12 @@ def test_weights_that_do_not_arrive_stop_the_run(sampler, module, marks):
     with pytest.raises(SyncError, match="weights were not sent"):
         sampler.publish(module, 4)
     (marks / "deaf").unlink()
+
+
+def test_more_actors_than_the_cluster_has_room_for_are_refused(cluster, tokenizer, tmp_path):
+    assert cluster
+    with pytest.raises(ValueError, match="ray_actors=4 take 4 processors, and the Ray cluster has 3"):
+        RaySampler(config_of(ray_actors=4), small_module(tokenizer), tokenizer, tmp_path)
 
 
 def test_a_run_on_ray_is_the_run_without(cluster, tmp_path):
