@@ -35,11 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return COMMANDS[words[0]](words[1:], f"lmgames {words[0]}")
 
 
-def _of(module: str) -> Callable[[list[str], str], int]:
-    """The command line of a module, imported when it is run."""
+def _of(module: str, extra: str) -> Callable[[list[str], str], int]:
+    """The command line of a module, imported when it is run; what it lacks is in an extra."""
 
     def run(words: list[str], prog: str) -> int:
-        code: int = importlib.import_module(module).main(words, prog)
+        try:
+            code: int = importlib.import_module(module).main(words, prog)
+        except ModuleNotFoundError as missing:
+            package = (missing.name or "").partition(".")[0]
+            if package in ("", "lmgames", "agents", "training", "benchmarks"):
+                raise
+            print(f"{prog}: {package} is not installed; pip install 'lmgames[{extra}]'", file=sys.stderr)
+            return BAD_USAGE
         return code
 
     return run
@@ -136,9 +143,9 @@ def _game(name: str) -> Any:
 
 COMMANDS: dict[str, Callable[[list[str], str], int]] = {
     "list": _list,
-    "play": _of("agents.play_cli"),
-    "train": _of("training.__main__"),
-    "leaderboard": _of("benchmarks.leaderboard"),
+    "play": _of("agents.play_cli", "hf"),
+    "train": _of("training.__main__", "train"),
+    "leaderboard": _of("benchmarks.leaderboard", "bench"),
     "check": _check,
 }
 

@@ -2,13 +2,13 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from benchmarks.ratings import LEVEL, Interval
+from benchmarks.ratings import LEVEL, Interval, pays_amounts, points_of
 from benchmarks.results import Result, complete
 from lmgames.registry import nearest
 
@@ -21,7 +21,7 @@ class Difference:
 
     Args:
         game: name.
-        unit: "return" in the game's unit, or "points": share of wins, a draw half.
+        unit: "return" in the game's unit, or "points" as ratings count them: a win 1, a draw half, amounts by the stake.
         difference: with its 95 % interval.
         p_value: of "they are equal", two-sided.
         deals: that both played, the independent units.
@@ -39,14 +39,14 @@ class Difference:
     needed: int | None
 
 
-def compare(results: Sequence[Result], one: str, other: str, zero_sum: Sequence[str]) -> list[Difference]:
+def compare(results: Sequence[Result], one: str, other: str, stakes: Mapping[str, float]) -> list[Difference]:
     """Paired differences, game by game: on each deal what A earns less what B earns against the same opponents, and against each
     other. Deals are the units: what is played on one deal is averaged first.
 
     Args:
         results: of a tournament.
         one, other: names of the agents A and B.
-        zero_sum: names of the games in which wins count, too.
+        stakes: the most that a seat can win, by name of the games in which points count, too.
 
     Raises:
         ValueError: for an unknown agent, or if they share no complete block.
@@ -57,10 +57,16 @@ def compare(results: Sequence[Result], one: str, other: str, zero_sum: Sequence[
             raise ValueError(f"no agent {name!r} among the results{nearest(name, known)}")
     if one == other:
         raise ValueError(f"{one!r} is to be compared with another agent")
-    means = _block_means([member for members in complete(results).values() for member in members])
+    played = [member for members in complete(results).values() for member in members]
+    graded = {
+        game: stake
+        for game, stake in stakes.items()
+        if any(pays_amounts(result.returns.values(), stake) for result in played if result.game == game)
+    }
+    means = _block_means(played, graded)
     found = []
     for game in sorted({game for game, *_ in means}):
-        for unit in ("return", "points") if game in zero_sum else ("return",):
+        for unit in ("return", "points") if game in stakes else ("return",):
             by_deal, games = _differences(means, game, unit, one, other)
             if by_deal:
                 found.append(_tested(game, unit, by_deal, games))
@@ -73,7 +79,7 @@ Means = dict[tuple[str, str, int, tuple[str, ...]], dict[str, list[float]]]
 """(game, unit, deal, the others at the table) -> agent -> its values."""
 
 
-def _block_means(results: Sequence[Result]) -> Means:
+def _block_means(results: Sequence[Result], graded: Mapping[str, float]) -> Means:
     means: Means = defaultdict(lambda: defaultdict(list))
     for result in results:
         for seat, name in result.seats.items():
@@ -83,8 +89,8 @@ def _block_means(results: Sequence[Result]) -> Means:
             means[result.game, "return", *place][name].append(result.returns[seat])
             if len(result.seats) == 2:
                 (rival,) = (paid for where, paid in result.returns.items() if where != seat)
-                mine = result.returns[seat]
-                means[result.game, "points", *place][name].append(0.5 if mine == rival else float(mine > rival))
+                points = points_of(result.returns[seat], rival, graded.get(result.game))
+                means[result.game, "points", *place][name].append(points)
     return means
 
 

@@ -39,8 +39,8 @@ from benchmarks.players import check_agent_plays, make_player
 from benchmarks.ratings import RESAMPLES
 from benchmarks.report import Rows, as_rich, main_table, notes, returns_table, write_tables
 from benchmarks.results import read_results
-from benchmarks.schedule import GameSpec, Standing, make_schedule, rotations
-from benchmarks.standings import rate_folder, read_standings, write_standings
+from benchmarks.schedule import GameSpec, Standing, make_schedule, rotations, stake_of
+from benchmarks.standings import rate_folder, read_standings, spec_of, write_standings
 from benchmarks.tournament import Outcome, run_tournament
 from benchmarks.verify import verify
 from lmgames.arguments import BAD_USAGE, Parser, count, option
@@ -156,8 +156,9 @@ def do_compare(known: argparse.Namespace) -> int:
     """A paired test."""
     manifest = manifests.read_manifest(known.out)
     results = [result for result in read_results(known.out).values() if result.game in manifest["games"]]
-    zero_sum = [name for name, about in manifest["games"].items() if about["payoffs"] == "zero_sum"]
-    rows = describe(compare(results, known.a, known.b, zero_sum), known.a, known.b)
+    zero_sum = {name: spec_of(about) for name, about in manifest["games"].items() if about["payoffs"] == "zero_sum"}
+    stakes = {name: stake_of(game) for name, game in zero_sum.items()}
+    rows = describe(compare(results, known.a, known.b, stakes), known.a, known.b)
     cells: Rows = (list(rows[0]), [list(row.values()) for row in rows])
     _say(as_rich({}, f"{known.a} and {known.b} on the same deals against the same opponents", cells))
     return OK

@@ -396,7 +396,19 @@ class Choices:
 
 def is_graded(games: Iterable[Played], stake: float) -> bool:
     """Whether a game between two pays anything but all of the stake or nothing."""
-    return any(abs(paid) not in (0.0, stake) for game in games if len(game.returns) == 2 for paid in game.returns)
+    return any(pays_amounts(game.returns, stake) for game in games if len(game.returns) == 2)
+
+
+def pays_amounts(returns: Iterable[float], stake: float) -> bool:
+    """Whether somebody was paid anything but all of the stake or nothing."""
+    return any(abs(paid) not in (0.0, stake) for paid in returns)
+
+
+def points_of(mine: float, other: float, stake: float | None) -> float:
+    """A win 1, a draw 1/2; the share of the stake where amounts are paid."""
+    if stake is not None:
+        return share_of_stake(mine, other, stake)
+    return 0.5 if mine == other else float(mine > other)
 
 
 def share_of_stake(mine: float, other: float, stake: float) -> float:
@@ -499,10 +511,7 @@ def _by_opponent(games: Sequence[Played], value: Callable[[Played, int], float])
 
 
 def _points(game: Played, seat: int, stake: float | None) -> float:
-    mine, other = game.returns[seat], game.returns[1 - seat]
-    if stake is not None:
-        return share_of_stake(mine, other, stake)
-    return 0.5 if mine == other else float(mine > other)
+    return points_of(game.returns[seat], game.returns[1 - seat], stake)
 
 
 class _Means:

@@ -58,7 +58,7 @@ def rate_folder(folder: Path, resamples: int = RESAMPLES) -> dict[str, Any]:
     return standings(
         ours,
         list(manifest["agents"]),
-        {name: _spec_of(about) for name, about in manifest["games"].items()},
+        {name: spec_of(about) for name, about in manifest["games"].items()},
         policies=policies,
         errors=errors,
         anchor=factors.get("anchor", ANCHOR),
@@ -73,7 +73,8 @@ def _is_of(result: Result, manifest: Mapping[str, Any]) -> bool:
     return result.game in manifest["games"] and all(name in manifest["agents"] for name in result.lineup)
 
 
-def _spec_of(about: Mapping[str, Any]) -> GameSpec:
+def spec_of(about: Mapping[str, Any]) -> GameSpec:
+    """The game of an entry of a manifest."""
     return GameSpec(about["env_id"].removeprefix("lmgames/"), about["options"])
 
 

@@ -175,9 +175,9 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         self._turn = 0
         self._invalid: dict[str, int] = dict.fromkeys(self.agents, 0)
         self._paid = self.game.returns(self._state)
-        self._turns: list[Turn] = []
+        self._turns: list[tuple[Any, ...]] = []  # each the arguments of a `Turn`
+        self._told_turns: list[Turn] = []  # the first of them, as `turns` has made them
         self._asked: list[int] = []  # length of the text that the seat of each turn was asked with
-        self._skip_agent_selection = None  # PettingZoo's dead-step helper leaves one behind
         self._select_next()
         self._has_reset = self._has_updated = True
 
@@ -185,6 +185,8 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         """`{"text": ...}`: all that the agent may read now. Reading it changes nothing."""
         if not self._has_reset:
             EnvLogger.error_observe_before_reset()
+        if agent in self._legal:  # asked in this state, and so told of it
+            return {"text": self._text[agent]}
         untold = self._untold(agent)
         return {"text": f"{self._text[agent]}\n{render(untold)}" if untold else self._text[agent]}
 
@@ -198,7 +200,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
             return
         seat = self.agent_selection
         if self.outcome:
-            self._was_dead_step(action)
+            self._bury(seat, action)
             return
         self._cumulative_rewards[seat] = 0.0
         self.rewards = dict.fromkeys(self.agents, 0.0)
@@ -213,11 +215,22 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         except IllegalMove as refusal:
             self._refuse(seat, action, refusal)
         else:
-            self._turns.append(Turn(seat, action, "ok", move=self.game.write(move)))
+            self._turns.append((seat, action, "ok", "", self.game.write(move)))
             self._commit(seat, move, self._words_for_others(action, public))
         if not self.outcome and self._steps >= self._step_limit:
             self._end("limit", self.game.returns(self._state))
         self._select_next()
+
+    def _bury(self, seat: str, action: str | None) -> None:
+        """What PettingZoo's `_was_dead_step` does where all agents die at once."""
+        if action is not None:
+            raise ValueError("when an agent is dead, the only valid action is None")
+        self.agents.remove(seat)
+        for of_agents in (self.terminations, self.truncations, self._cumulative_rewards, self.infos):
+            del of_agents[seat]
+        self.rewards = dict.fromkeys(self.agents, 0.0)
+        if self.agents:
+            self.agent_selection = self.agents[0]
 
     def agent_iter(self, max_iter: int = 2**63) -> AECIterable[str, dict[str, str], str]:
         """The agent to act, again and again until all are done; each must be stepped before the next is asked for."""
@@ -288,7 +301,8 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
     @property
     def turns(self) -> tuple[Turn, ...]:
         """Every reply so far and what became of it."""
-        return tuple(self._turns)
+        self._told_turns += [Turn(*turn) for turn in self._turns[len(self._told_turns) :]]
+        return tuple(self._told_turns)
 
     @property
     def returns(self) -> dict[str, float]:
@@ -313,7 +327,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
             instance_given=self._instance_given,
             roles={seat: self.role(seat) for seat in self.possible_agents},
             agents=dict(agents or {}),
-            turns=tuple(self._turns),
+            turns=self.turns,
             returns=dict(self._paid),
             outcome=self.outcome,
             facts=self.game.facts(self._state) if self.outcome == "rules" else {},
@@ -335,13 +349,14 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
 
     def _ask(self) -> None:
         """Puts what happened and what is asked into the log of every seat to move; later lines come after it."""
+        game = self.game
         for seat in self._movers:
             view = self._view(seat)
-            events = self.game.observe(view, seat)[self._told[seat] :]
-            self._told[seat] += len(events)
-            moves = self.game.legal_moves(view, seat)
-            self._legal[seat] = legal = None if moves is None else tuple(map(self.game.write, moves))
-            self._tell(seat, [*events, *self.game.request(view, seat), self._asking(legal)])
+            lines = game.observe(view, seat)
+            told, self._told[seat] = self._told[seat], len(lines)
+            moves = game.legal_moves(view, seat)
+            self._legal[seat] = legal = None if moves is None else tuple([game.write(move) for move in moves])
+            self._tell(seat, [*lines[told:], *game.request(view, seat), self._asking(legal)])
 
     def _asking(self, legal: tuple[str, ...] | None) -> str:
         if legal is None or self.legal_hint == "none":
@@ -364,10 +379,10 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         """The chain of digests that `GameRecord` describes."""
         digest = b""
         hashed = dict.fromkeys(self.possible_agents, 0)
-        for turn, asked in zip(self._turns, self._asked, strict=True):
-            gained = self._text[turn.seat][hashed[turn.seat] : asked]
+        for (seat, *_), asked in zip(self._turns, self._asked, strict=True):
+            gained = self._text[seat][hashed[seat] : asked]
             digest = hashlib.sha256(digest + gained.encode("utf-8", "surrogatepass")).digest()
-            hashed[turn.seat] = asked
+            hashed[seat] = asked
         return digest.hex()
 
     # What a reply leads to.
@@ -409,13 +424,14 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         self._legal: dict[str, tuple[str, ...] | None] = {}  # texts of the legal moves of each seat that has been asked
 
     def _view(self, seat: str) -> Any:
-        if seat not in self._views:
-            self._views[seat] = self.game.view(self._state, seat)
-        return self._views[seat]
+        view = self._views.get(seat)
+        if view is None:
+            view = self._views[seat] = self.game.view(self._state, seat)
+        return view
 
     def _refuse(self, seat: str, reply: Any, refusal: IllegalMove) -> None:
         self._invalid[seat] += 1
-        self._turns.append(Turn(seat, reply, "refused", code=refusal.code))
+        self._turns.append((seat, reply, "refused", refusal.code, ""))
         left = self.retries + 1 - self._attempt
         told = f"Refused ({refusal.code}): {refusal.message}"
         if left > 0:
@@ -431,14 +447,14 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         else:
             move = None
         if move is None:
+            self._turns[-1] = (seat, reply, "forfeit", refusal.code, "")
             self._forfeit(seat)
         else:
             self._tell(seat, [f"Played for you: {self.game.write(move)}"])
-            self._turns[-1] = Turn(seat, reply, "replaced", code=refusal.code, move=self.game.write(move))
+            self._turns[-1] = (seat, reply, "replaced", refusal.code, self.game.write(move))
             self._commit(seat, move, None)
 
     def _forfeit(self, seat: str) -> None:
-        self._turns[-1] = Turn(seat, self._turns[-1].reply, "forfeit", code=self._turns[-1].code)
         move = self.game.forfeit_move(self._view(seat), seat)
         if move is not None:
             self._commit(seat, move, None)
@@ -477,9 +493,9 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
             return
         if not self._legal:
             self._ask()
-        self.agent_selection = self._movers[len(self._committed)]
+        self.agent_selection = seat = self._movers[len(self._committed)]
         self.infos = {agent: {} for agent in self.agents}
-        self.infos[self.agent_selection] = self._acting_info(self.agent_selection)
+        self.infos[seat] = self._acting_info(seat)
 
     def _acting_info(self, seat: str) -> dict[str, Any]:
         view = self._view(seat)
@@ -519,11 +535,14 @@ class _AgentsInTurn(AECIterable[str, dict[str, str], str]):
 class _AgentIterator(AECIterator[str, dict[str, str], str]):
     env: GameEnv
 
-    def __next__(self) -> str:
-        agent = super().__next__()
-        assert self.env._has_updated, "need to call step() or reset() in a loop over `agent_iter`"
-        self.env._has_updated = False
-        return agent
+    def __next__(self) -> str:  # as in the base class, which costs a call more
+        env = self.env
+        if not env.agents or self.iters_til_term <= 0:
+            raise StopIteration
+        self.iters_til_term -= 1
+        assert env._has_updated, "need to call step() or reset() in a loop over `agent_iter`"
+        env._has_updated = False
+        return env.agent_selection
 
 
 def _text_observation() -> Any:

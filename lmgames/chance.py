@@ -13,6 +13,10 @@ T = TypeVar("T")
 _WORD = 1 << 64
 
 
+def _word(key: str) -> int:
+    return int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+
+
 @dataclass(frozen=True, slots=True)
 class Chance:
     """The draws of one episode.
@@ -25,8 +29,7 @@ class Chance:
 
     def word(self, purpose: str, *index: int | str) -> int:
         """A uniform 64-bit word, 0 <= word < 2**64, fixed by (seed, purpose, index)."""
-        key = repr((self.seed, purpose, *index)).encode("utf-8", "surrogatepass")
-        return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
+        return _word(repr((self.seed, purpose, *index)))
 
     def integer(self, purpose: str, *index: int | str, low: int = 0, high: int) -> int:
         """A uniform integer, low <= value <= high.
@@ -70,8 +73,11 @@ class Chance:
     def shuffled(self, items: Sequence[T], purpose: str, *index: int | str) -> tuple[T, ...]:
         """The items in a uniformly random order."""
         order = list(items)
+        draw = repr((self.seed, purpose, *index))[:-1]
         for last in range(len(order) - 1, 0, -1):
-            other = self.integer(purpose, *index, last, high=last)
+            word = _word(f"{draw}, {last})")  # the words of `integer(purpose, *index, last, high=last)`
+            fair = word < _WORD - _WORD % (last + 1)
+            other = word % (last + 1) if fair else self.integer(purpose, *index, last, high=last)
             order[last], order[other] = order[other], order[last]
         return tuple(order)
 

@@ -26,6 +26,9 @@ REFUSALS = {
     "duplicate": "the move repeats what must not be repeated",
     "reveals_word": "the words contain the speaker's secret word",
 }
+SHORT = 200
+"""Characters: what is read of a reply up to this length is kept, since short replies come again and again."""
+KEPT = 4096  # replies
 Select = Literal["unique", "last", "first"]
 Clip = Literal["head", "tail"]
 
@@ -84,15 +87,22 @@ def public_text(reply: Any, *, max_raw_chars: int = 20_000, max_public_chars: in
         raise IllegalMove("type", "Your reply must be text.")
     if len(reply) > max_raw_chars:
         reply = _capped(reply, max_raw_chars, clip, "Your reply")
-    text = clean(reply)
-    if "<" in text:
-        text = _without_reasoning(text)
-    text = text.strip()
+    text = _short_public_part(reply) if len(reply) <= SHORT else _public_part(reply)
     if len(text) > max_public_chars:
         text = _capped(text, max_public_chars, clip, "The public part of your reply")
     if not text:
         raise IllegalMove("empty", "Your reply has no public text; write your move after any reasoning.")
     return text
+
+
+def _public_part(reply: str) -> str:
+    text = clean(reply)
+    if "<" in text:
+        text = _without_reasoning(text)
+    return text.strip()
+
+
+_short_public_part = lru_cache(maxsize=KEPT)(_public_part)
 
 
 def _capped(text: str, limit: int, clip: Clip | None, what: str) -> str:
@@ -125,7 +135,18 @@ def find_commands(text: str, verbs: Collection[str] = (), *, numbers: bool = Fal
     `[verb ...]`, `[verb: ...]` and `\boxed{...}` count if the verb, case-folded, is one of `verbs`; with `numbers`, so does
     a bracket that starts with a number (verb ""). Other brackets are text.
     """
-    return [command for _, command in _located(text, verbs, numbers)]
+    return list(_commands(text, tuple(verbs), numbers))
+
+
+def _commands(text: str, verbs: tuple[str, ...], numbers: bool) -> tuple[Command, ...]:
+    return _short_commands(text, verbs, numbers) if len(text) <= SHORT else _all_commands(text, verbs, numbers)
+
+
+def _all_commands(text: str, verbs: tuple[str, ...], numbers: bool) -> tuple[Command, ...]:
+    return tuple([command for _, command in _located(text, verbs, numbers)])
+
+
+_short_commands = lru_cache(maxsize=KEPT)(_all_commands)
 
 
 def without_commands(text: str, verbs: Collection[str] = (), *, numbers: bool = False) -> str:
@@ -171,7 +192,7 @@ def extract_command(
     Raises:
         IllegalMove: `no_command` or `ambiguous`.
     """
-    found = find_commands(text, verbs, numbers=numbers)
+    found = _commands(text, tuple(verbs), numbers)
     if not found:
         raise IllegalMove("no_command", f"No move was found in {quoted(text)}. {hint}".strip())
     if len(found) > 1 and select == "unique" and len(set(map(_normalised, found))) > 1:

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Said:
 
 
 Line = str | Said
+SHORT = 200  # characters of words that are kept as they were rendered
 MAX_COMBINING = 30
 
 # All of Unicode category Cf (bidi, zero-width, tags) and the controls; lone surrogates cannot be encoded at all.
@@ -90,11 +92,16 @@ def quoted(text: str, limit: int = 60) -> str:
 
 def render(lines: Iterable[Line]) -> str:
     """The text a seat reads: the moderator's lines as they are, each line of a player's words behind `seat> `."""
-    parts: list[str] = []
-    for line in lines:
-        if isinstance(line, str):
-            parts.append(line)
-        else:
-            label = f"{line.seat}> "
-            parts.append(label + defuse(line.words).replace("\n", f"\n{label}"))
-    return "\n".join(parts)
+    return "\n".join([line if isinstance(line, str) else _labelled(line.seat, line.words) for line in lines])
+
+
+def _labelled(seat: str, words: str) -> str:
+    return _short_labelled(seat, words) if len(words) <= SHORT else _with_label(seat, words)
+
+
+def _with_label(seat: str, words: str) -> str:
+    label = f"{seat}> "
+    return label + defuse(words).replace("\n", f"\n{label}")
+
+
+_short_labelled = lru_cache(maxsize=4096)(_with_label)  # every seat is told the same words

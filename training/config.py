@@ -399,6 +399,9 @@ class Config:
                 raise ValueError(
                     f"{name} and sampler={needed!r} go together: {name}={getattr(self, name)!r}, sampler={self.sampler!r}"
                 )
+        for url in self.sampler_urls:
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"sampler_urls: {url!r} must begin with http:// or https://, e.g. http://localhost:8000/v1")
         if self.ray_actors < 0 or self.ray_gpus < 0:
             raise ValueError(f"ray_actors={self.ray_actors} and ray_gpus={self.ray_gpus} must not be below 0")
         for needs, package, extra in ((with_vllm, "vllm", "vllm"), (self.sampler == "ray", "ray", "ray")):

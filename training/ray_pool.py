@@ -212,6 +212,7 @@ class RaySampler(Sampler):
         ray = _ray()
         if not ray.is_initialized():
             ray.init(include_dashboard=False, log_to_driver=False)
+        _check_room(ray.cluster_resources(), config)
         self.model = Elsewhere(tokenizer)
         self._start = ray.put((weights.on_cpu(module), tokenizer))
         self._sent: Any = None
@@ -302,6 +303,21 @@ class RaySampler(Sampler):
         for actor in self.actors:
             _ray().kill(actor)
         self.actors = []
+
+
+def _check_room(resources: Mapping[str, float], config: Config) -> None:
+    """Ray would wait without a word for a place that a cluster does not have.
+
+    Raises:
+        ValueError: if it has none for all actors.
+    """
+    for name, words, each in (("CPU", "processors", 1.0), ("GPU", "GPUs", config.ray_gpus)):
+        there = resources.get(name, 0.0)
+        if config.ray_actors * each > there:
+            raise ValueError(
+                f"ray_actors={config.ray_actors} take {config.ray_actors * each:g} {words}, and the Ray cluster has {there:g}; ask "
+                "for fewer, or add machines to the cluster"
+            )
 
 
 def _wait_for_places(actors: list[Any]) -> None:

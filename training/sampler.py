@@ -28,9 +28,10 @@ from agents.specs import make_agent
 from training import weights
 from training.config import Config
 from training.distributed import ALONE, World
+from training.policy import reshard
 
 T = TypeVar("T")
-SIXTEEN_BITS = (torch.bfloat16, torch.float16)
+SIXTEEN_BITS = {"bfloat16", "float16"}
 
 
 class Sampler(ABC):
@@ -69,10 +70,13 @@ class Sampler(ABC):
         Raises:
             SyncError: if the engine samples with other weights: the run must not go on.
         """
+        reshard(module)
         self._load(module, version)
         self._published += 1
         due = self._published <= 2 or (self.config.verify_every and self._published % self.config.verify_every == 0)
-        return self._verify(module, version) if due else None
+        difference = self._verify(module, version) if due else None
+        reshard(module)
+        return difference
 
     @abstractmethod
     def _load(self, module: nn.Module, version: int) -> None:
@@ -93,9 +97,9 @@ class Sampler(ABC):
         """Nats: what rounding makes of one computation by two programs."""
         if self.config.verify_tolerance:
             return self.config.verify_tolerance
-        in_16 = next(module.parameters()).dtype in SIXTEEN_BITS
-        of_engine = self.model.fingerprint().get("dtype")
-        return sync.TOLERANCE_16_BIT if in_16 or of_engine in ("bfloat16", "float16") else sync.TOLERANCE
+        of_trainer = {str(next(module.parameters()).dtype).removeprefix("torch."), self.config.compute_dtype}
+        of_engine = str(self.model.fingerprint().get("dtype"))
+        return sync.TOLERANCE_16_BIT if SIXTEEN_BITS & {of_engine, *of_trainer} else sync.TOLERANCE
 
     def player(self, spec: str) -> Agent:
         """A fixed player."""

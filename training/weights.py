@@ -62,8 +62,13 @@ def save_checkpoint(module: nn.Module, tokenizer: Any, folder: Path, state: dict
 
 
 def adapter_state(module: nn.Module) -> dict[str, Tensor]:
-    """Whole tensors of the adapters, by peft's names in the module."""
-    return {name: whole(tensor) for name, tensor in module.state_dict().items() if any(part in name for part in OF_ADAPTER)}
+    """Whole tensors of the adapter in training, by peft's names in the module."""
+    trained = f".{module.active_adapter}."
+    return {
+        name: whole(tensor)
+        for name, tensor in module.state_dict().items()
+        if trained in name and any(part in name for part in OF_ADAPTER)
+    }
 
 
 def save_adapter(module: nn.Module, folder: Path, state: dict[str, Tensor] | None = None) -> None:

@@ -30,6 +30,8 @@ LEGAL = {
 }
 """Moves open after the moves of a hand so far; a hand with any other moves is over."""
 HINTS: dict[tuple[str, ...], str] = {legal: f"Write [{legal[0]}] or [{legal[1]}]." for legal in LEGAL.values()}
+ALONE = (("player_0",), ("player_1",))
+"""Each seat as the one to move."""
 VERBS = ("check", "bet", "call", "fold")
 ALIASES = {"pass": ("check", "fold"), "bet": ("bet", "call")}
 SHOWDOWNS = ("check", "call")
@@ -199,10 +201,10 @@ class KuhnPoker(Game[KuhnState, str]):
     # Play.
 
     def to_move(self, state: KuhnState) -> tuple[str, ...]:
-        if len(state.won) == len(state.played):
+        hands = len(state.played)
+        if len(state.won) == hands:
             return ()
-        moves = state.played[-1]
-        return (self.seats[(state.deals[len(state.played) - 1].opener + len(moves)) % 2],)
+        return ALONE[(state.deals[hands - 1].opener + len(state.played[-1])) % 2]
 
     def apply(self, state: KuhnState, moves: Mapping[str, str]) -> KuhnState:
         (move,) = moves.values()

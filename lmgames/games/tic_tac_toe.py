@@ -20,6 +20,8 @@ from lmgames.parsing import IllegalMove, extract_command, parse_integer
 from lmgames.text import Line, Said
 
 MARKS = "XO"
+ALONE = (("player_0",), ("player_1",))
+"""The seat of each mark as the one to move."""
 FREE = "."
 SYMMETRIES = 8
 MAX_SIDE = 19
@@ -71,6 +73,18 @@ def _has_line(cells: str, mark: str, lines: Sequence[Sequence[int]]) -> bool:
         else:
             return True
     return False
+
+
+@lru_cache(maxsize=8192)  # the usual board has 5478 positions
+def _drawn(cells: str, rows: int, cols: int, symmetry: int) -> tuple[str, ...]:
+    width = len(str(rows * cols - 1))
+    texts = [(str(cell) if mark == FREE else mark).rjust(width) for cell, mark in enumerate(cells)]
+    return tuple([" ".join([texts[cell] for cell in row]) for row in _grid(rows, cols, symmetry)])
+
+
+@lru_cache(maxsize=8192)
+def _free(cells: str) -> tuple[int, ...]:
+    return tuple([cell for cell, mark in enumerate(cells) if mark == FREE])
 
 
 @cache  # 2 seats, at most 361 cells; every move is told again at every later turn
@@ -248,7 +262,7 @@ class TicTacToe(Game[Board, int]):
     def to_move(self, state: Board) -> tuple[str, ...]:
         if state.line_of or len(state.moves) == self.size:
             return ()
-        return (self.seats[MARKS.index(self.mark_to_move(state))],)
+        return ALONE[(len(state.moves) + (self.first == "o")) % 2]
 
     def apply(self, state: Board, moves: Mapping[str, int]) -> Board:
         (cell,) = moves.values()
@@ -261,7 +275,7 @@ class TicTacToe(Game[Board, int]):
         return Board(cells, (*board.moves, cell), board.opened, board.symmetry, mark if has_line else "")
 
     def _free(self, board: Board) -> tuple[int, ...]:
-        return tuple([cell for cell, mark in enumerate(board.cells) if mark == FREE])
+        return _free(board.cells)
 
     def winner(self, board: Board) -> str:
         """ "X", "O", or "" while there is none."""
@@ -308,19 +322,17 @@ class TicTacToe(Game[Board, int]):
             lines.append(f"Cell numbers, row by row: {' / '.join(rows)}.")
         if view.opened:
             lines.append(f"Already played: {', '.join(f'{move.seat} {move.words}' for move in moves[: view.opened])}.")
-        lines += moves[view.opened :]
+        lines += moves[view.opened :] if view.opened else moves
         if view.line_of:
             winner = self.seats[MARKS.index(self.winner(view))]
             lines.append(f"{moves[-1].seat} has {self.in_a_row} in a line. {winner} wins.")
-        elif not self.to_move(view):
+        elif len(view.moves) == self.size:
             lines.append("The board is full: a draw.")
         return lines
 
     def request(self, view: Board, seat: str) -> list[Line]:
         """The board, a line for each row: X, O, or the number of a free cell."""
-        width = len(str(self.size - 1))
-        texts = [(str(cell) if mark == FREE else mark).rjust(width) for cell, mark in enumerate(view.cells)]
-        return [" ".join([texts[cell] for cell in row]) for row in self.grid(view.symmetry)]
+        return list(_drawn(view.cells, self.rows, self.cols, view.symmetry))
 
     def legal_moves(self, view: Board, seat: str) -> tuple[int, ...]:
         return self._free(view) if seat in self.to_move(view) else ()

@@ -85,6 +85,15 @@ def test_unknown_words_are_refused_with_2(capsys, words, complaint):
     assert complaint in capsys.readouterr().err
 
 
+def test_what_is_not_installed_is_named_with_its_extra(monkeypatch, capsys):
+    def missing(_):
+        raise ModuleNotFoundError("No module named 'scipy'", name="scipy.sparse")
+
+    monkeypatch.setattr(cli.importlib, "import_module", missing)
+    assert cli.main(["leaderboard", "run"]) == 2
+    assert "lmgames leaderboard: scipy is not installed; pip install 'lmgames[bench]'" in capsys.readouterr().err
+
+
 def test_help(capsys):
     assert cli.main(["--help"]) == 0
     assert cli.main([]) == 2

@@ -34,7 +34,7 @@ def test_paired_by_deal_and_opponent():
     for deal in range(12):
         results += block(deal, "a", "x", luck[deal] + edge[deal], luck[deal] + edge[deal])
         results += block(deal, "b", "x", luck[deal], luck[deal])
-    (found,) = compare(results, "a", "b", [])
+    (found,) = compare(results, "a", "b", {})
     assert found.unit == "return"
     assert found.difference.value == pytest.approx(edge.mean())
     error = edge.std(ddof=1) / math.sqrt(12)
@@ -46,10 +46,18 @@ def test_paired_by_deal_and_opponent():
 
 def test_against_each_other():
     results = [each for deal in range(4) for each in block(deal, "a", "b", 1.0, (-1.0) ** deal)]
-    returns, points = compare(results, "a", "b", ["g"])
+    returns, points = compare(results, "a", "b", {"g": 1.0})
     assert returns.difference.value == pytest.approx(1.0)  # a earns 1 or 0 on a deal, b the opposite
     assert points.difference.value == pytest.approx(0.5)
     assert (returns.deals, returns.games) == (4, 8)
+
+
+def test_points_are_those_of_the_ratings():
+    """Where amounts are paid, a point is all of the stake: many small wins are not worth a great loss."""
+    results = [each for deal in range(4) for each in block(deal, "a", "b", 1.0, -4.0)]
+    _, points = compare(results, "a", "b", {"g": 4.0})
+    # a's share of the stake: 1/2 + 1/8 in one seat, 0 in the other; b has the rest
+    assert points.difference.value == pytest.approx(((0.625 + 0.0) - (0.375 + 1.0)) / 2)
 
 
 def test_games_still_needed():
@@ -59,13 +67,13 @@ def test_games_still_needed():
     results = []
     for deal, edge in enumerate(edges):
         results += block(deal, "a", "x", edge, edge) + block(deal, "b", "x", 0.0, 0.0)
-    (found,) = compare(results, "a", "b", [])
+    (found,) = compare(results, "a", "b", {})
     assert found.needed == math.ceil((31.3954 - 10) * 4)
 
 
 def test_no_difference_seen():
     results = [each for deal in range(3) for each in block(deal, "a", "b", 0.0, 0.0)]
-    (found,) = compare(results, "a", "b", [])
+    (found,) = compare(results, "a", "b", {})
     assert found.needed is None
     assert found.p_value == 1.0
 
@@ -73,6 +81,6 @@ def test_no_difference_seen():
 def test_nothing_in_common():
     results = block(0, "a", "x", 1.0, 1.0) + block(1, "b", "x", 1.0, 1.0)
     with pytest.raises(ValueError, match="share no deal"):
-        compare(results, "a", "b", [])
+        compare(results, "a", "b", {})
     with pytest.raises(ValueError, match="another agent"):
-        compare(results, "a", "a", [])
+        compare(results, "a", "a", {})

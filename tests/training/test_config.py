@@ -39,6 +39,12 @@ def test_order_of_precedence(tmp_path):
         ({"warmup_player": "minimax"}, "KuhnPoker has no reference player 'minimax'"),
         ({"warmup_noise": 2.0}, "warmup_noise=2.0"),
         ({"games": "DealOrNoDeal-v0", "pool_sampler": "nash"}, "needs a zero-sum game"),
+        ({"sampler": "servers"}, "sampler_urls and sampler='servers' go together"),
+        ({"sampler_urls": "http://localhost:8000/v1"}, "sampler_urls and sampler='servers' go together"),
+        ({"sampler": "servers", "sampler_urls": "localhost:8000"}, "'localhost:8000' must begin with http"),
+        ({"sampler": "ray"}, "ray_actors and sampler='ray' go together"),
+        ({"engine": '{"max_batch": 4}'}, "they need sampler='vllm'"),
+        ({"sampler": "vlm"}, "sampler='vlm' is not known; did you mean 'vllm'"),
     ],
 )
 def test_refused(overrides, complaint):
@@ -69,3 +75,11 @@ def test_tensorboard_is_asked_for_by_name_where_it_is_missing(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install tensorboard"):
         load_config(None, {"tensorboard": "true"})
+
+
+@pytest.mark.parametrize("settings, extra", [({"sampler": "vllm"}, "vllm"), ({"sampler": "ray", "ray_actors": 2}, "ray")])
+def test_a_sampler_names_the_extra_that_it_needs(monkeypatch, settings, extra):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == extra else real(name, *more))
+    with pytest.raises(ValueError, match=rf"pip install 'lmgames\[{extra}\]'"):
+        load_config(None, settings)

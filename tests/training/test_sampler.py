@@ -164,3 +164,11 @@ def test_of_an_adapter_in_training_the_base_is_shared_also_with_those_of_the_poo
     ]
     assert [weight is module.get_base_model().model.norm.weight for weight in below] == [True]
     assert not any("step_" in name for name in module.state_dict())
+
+
+def test_an_adapter_is_trained_against_its_past_on_one_base(tmp_path):
+    settings = {"lora_rank": 4, "p_self": 0.5, "snapshot_every": 1, "sampler": "copy", "verify_every": 1}
+    last = train(load_config("kuhn_tiny", {**SMALL, **settings}), tmp_path, Quiet())
+    assert last["step"] == 3
+    assert last["mismatch_k3"] < 1e-6
+    assert last["pool"]["score"].keys() == {"step_000001", "step_000002"}

@@ -109,6 +109,18 @@ def test_two_steps_of_training_on_vllm(tied, tokenizer, tmp_path):
     assert last["mismatch_k3"] < 1e-6
 
 
+LORA = {"lora_rank": 4, "p_self": 0.5, "snapshot_every": 1, "steps": 3}
+
+
+def test_an_adapter_is_trained_on_vllm_against_its_past(tmp_path):
+    """Three steps; from the second one on, earlier adapters sit in some seats, in the same engine."""
+    config = load_config("kuhn_tiny", {**SMALL, **LORA, "sampler": "vllm", "engine": ENGINE})
+    last = train(config, tmp_path, Quiet())
+    assert last["step"] == 3
+    assert last["mismatch_k3"] < 1e-6
+    assert last["pool"]["score"].keys() == {"step_000001", "step_000002"}
+
+
 def test_a_skipped_sync_stops_the_run(tmp_path, monkeypatch):
     real = VLLMEngine._load
 
@@ -187,6 +199,15 @@ def test_two_steps_of_training_against_a_server(server, tmp_path):
     assert last["step"] == 2
     assert last["mismatch_k3"] < 1e-6
     assert len(list((tmp_path / "sampler" / "servers" / "weights").iterdir())) == 2
+
+
+def test_an_adapter_is_trained_on_a_server_against_its_past(server, tmp_path):
+    _, url, folder = server
+    settings = {"sampler": "servers", "sampler_urls": (url,), "model": folder, "engine": {"seeded": True}}
+    last = train(load_config("kuhn_tiny", {**SMALL, **LORA, **settings}), tmp_path, Quiet())
+    assert last["step"] == 3
+    assert last["mismatch_k3"] < 1e-6
+    assert last["pool"]["score"].keys() == {"step_000001", "step_000002"}
 
 
 def test_a_server_gets_weights_under_requests_and_adapters(server, tokenizer, tmp_path):
