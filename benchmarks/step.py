@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--games", type=int, default=60)
     parser.add_argument("--steps", type=int, default=200)
     known, rest = parser.parse_known_args()
-    settings: dict[str, Any] = {"game": known.game, "env_options": {"show_rules": False}}
+    settings: dict[str, Any] = {"games": {known.game: {"show_rules": False}}}
     settings |= {name.removeprefix("--"): value for name, value in zip(rest[::2], rest[1::2], strict=True)}
     cost = measure(load_config(None, settings), known.games, known.steps)
     print(f"{known.game}: {cost.rows} rows, {cost.distinct_rows} distinct, {cost.tokens_saved:.0%} of the tokens saved")

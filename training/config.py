@@ -352,6 +352,7 @@ class Config:
         if self.exploit and self.pool:
             raise ValueError(f"exploit={self.exploit!r} plays every game against that target: leave pool out")
         check_players(self)
+        self._check_policy()
         self._check_sampler()
         self._check_mode()
         if self.tensorboard and importlib.util.find_spec("tensorboard") is None:
