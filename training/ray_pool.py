@@ -128,6 +128,10 @@ class Player:
             ray_actors=0,
             ray_engine="hf",
             verify_every=0,
+            mode="sync",  # when games are played is decided by who asks for them
+            carry_over=False,
+            max_staleness=1,
+            queue_batches=1,
         )
         own = folder / "actors" / _ray().get_runtime_context().get_actor_id()
         self.sampler = make_sampler(here, self.module, tokenizer, own)
