@@ -129,9 +129,10 @@ ARENAS = {
         "kuhn_tiny",
         {
             **TALKERS,
+            "games_per_step": 16,
             "games": {"WhoIsTheSpy-v0": {**BRIEF, "players": 4, "clue_rounds": 1}},
         },
-        batches=8,
+        batches=6,
     ),
 }
 
@@ -410,7 +411,7 @@ def draw(lines: Sequence[Line], target: Path) -> None:
 
     measures = list(dict.fromkeys(line.measure for line in lines))
     rows = math.ceil(len(measures) / 2)
-    figure, axes = plt.subplots(rows, 2, figsize=(11, 3.2 * rows), squeeze=False)
+    figure, axes = plt.subplots(rows, 2, figsize=(11, 3.2 * rows), squeeze=False, layout="constrained")
     for panel in axes.flat[len(measures) :]:
         panel.set_visible(False)
     for panel, measure in zip(axes.flat, measures, strict=False):
@@ -422,11 +423,9 @@ def draw(lines: Sequence[Line], target: Path) -> None:
             errors = [[line.value - line.low for line in bars], [line.high - line.value for line in bars]]
             panel.bar(places, [line.value for line in bars], 0.15, yerr=errors, label=baseline, capsize=2)
         panel.set_xticks(range(len(arenas)), [ARENAS[arena].title for arena in arenas], fontsize=8)
-        relative = "variance" in measure
-        panel.set(title=measure + (" (none = 1)" if relative else ""), yscale="log" if relative else "linear")
+        panel.set(title=measure + (" (none = 1)" if "variance" in measure else ""), ylim=(0, None))
         panel.grid(alpha=0.3, axis="y")
-    axes[0, 0].legend(fontsize=8)
-    figure.tight_layout()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(BASELINES), fontsize=8)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, dpi=120)
     plt.close(figure)
