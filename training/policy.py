@@ -75,7 +75,17 @@ def _loaded(config: Config) -> tuple[Any, Any]:
         ) from error
     if tokenizer.chat_template is None and tokenizer.eos_token_id is None:
         raise ValueError(f"model={config.model!r} has neither a chat template nor an end token: no reply of it would end")
+    _without_dropout(model)
     return model, tokenizer
+
+
+def _without_dropout(model: nn.Module) -> None:
+    """Ratios compare one function under two sets of weights; dropout would make it another at every pass."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0
 
 
 def _with_lora(model: Any, config: Config) -> Any:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from agents.models.hf import load
 from training.config import load_config
@@ -60,6 +61,17 @@ def test_a_model_without_a_padding_token_is_trained(tmp_path):
     model, loaded = load_policy(load_config(None, {"model": str(tmp_path / "model")}), tmp_path)
     assert loaded.pad_token is None
     assert Learner(model, load_config(None, {}), total_steps=1).learn(ROWS).grad_norm > 0
+
+
+def test_dropout_is_off_in_training(tmp_path):
+    """GPT-2 comes with 0.1 of it in three places: the sampler's log-probabilities must be the trainer's."""
+    tokenizer = make_tokenizer(["a b c [bet] [check]"] * 3, vocab_size=300)
+    GPT2LMHeadModel(GPT2Config(vocab_size=300, n_embd=32, n_layer=2, n_head=4)).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    model, _ = load_policy(load_config(None, {"model": str(tmp_path / "model")}), tmp_path)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.no_grad():
+        assert torch.equal(model.train()(input_ids=ids).logits, model.eval()(input_ids=ids).logits)
 
 
 def lora_learner(tmp_path, **settings):
