@@ -6,6 +6,8 @@ model's name). Specs are what results, recipes and `gym.make(..., opponent=...)`
 
 import importlib
 import inspect
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from agents.agent import Agent
@@ -18,7 +20,8 @@ KINDS: dict[str, str] = {
     "openai": "agents.models.remote:make_agent",
     "vllm": "agents.models.vllm:make_agent",
 }
-"""Kind of agent -> "module:factory", imported when first made. Reference players need no line here."""
+"""Kind of agent -> "module:factory", imported when first made; a module may have `check_target`, which refuses what is no target
+without loading it. Reference players need no line here."""
 
 
 def parse_spec(spec: str) -> tuple[str, str | None, dict[str, Any]]:
@@ -65,23 +68,43 @@ def make_agent(spec: str, game: str | None = None) -> Agent:
     Raises:
         ValueError: for an unknown name or option, with the nearest one.
     """
-    name, target, options = parse_spec(spec)
-    if name in KINDS:
-        agent = _made(spec, KINDS[name], target, options)
-    elif name not in all_names():
-        raise ValueError(f"no agent {name!r}{nearest(name, all_names() | set(KINDS))}")
-    elif target is not None:
-        raise ValueError(f"agent spec {spec!r}: {name!r} takes options such as key=value, not {target!r}")
-    else:
-        agent = ReferenceAgent(name, **options)
+    agent = _maker(spec)()
     agent.spec = spec.strip()
     if game is not None:
         check_plays(agent, game)
     return agent
 
 
-def _made(spec: str, entry: str, target: str | None, options: dict[str, Any]) -> Agent:
-    """The agent of a kind: `entry` is "module:factory"."""
+def check_spec(spec: str, game: str | None = None) -> None:
+    """Refuses what `make_agent` would refuse by the spec alone; no model is loaded and no server asked.
+
+    Raises:
+        ValueError: as `make_agent`.
+    """
+    make = _maker(spec)
+    name, target, _ = parse_spec(spec)
+    if name in KINDS:
+        check_target = getattr(importlib.import_module(KINDS[name].partition(":")[0]), "check_target", None)
+        if target is not None and check_target is not None:
+            check_target(target)
+    elif game is not None:
+        check_plays(make(), game)
+
+
+def _maker(spec: str) -> Callable[[], Agent]:
+    """What makes the agent of a spec that names one."""
+    name, target, options = parse_spec(spec)
+    if name in KINDS:
+        return _maker_of_kind(spec, KINDS[name], target, options)
+    if name not in all_names():
+        raise ValueError(f"no agent {name!r}{nearest(name, all_names() | set(KINDS))}")
+    if target is not None:
+        raise ValueError(f"agent spec {spec!r}: {name!r} takes options such as key=value, not {target!r}")
+    return partial(ReferenceAgent, name, **options)
+
+
+def _maker_of_kind(spec: str, entry: str, target: str | None, options: dict[str, Any]) -> Callable[[], Agent]:
+    """The factory of a kind with its arguments: `entry` is "module:factory"."""
     module, _, attribute = entry.partition(":")
     factory = getattr(importlib.import_module(module), attribute)
     parameters = inspect.signature(factory).parameters.values()
@@ -94,8 +117,7 @@ def _made(spec: str, entry: str, target: str | None, options: dict[str, Any]) ->
         name = spec.partition(":")[0].strip()
         wanted = f"needs a target: {name}:NAME" if takes_target else f"takes no target, but was given {target!r}"
         raise ValueError(f"agent spec {spec!r} {wanted}")
-    agent: Agent = factory(*([] if target is None else [target]), **options)
-    return agent
+    return partial(factory, *([] if target is None else [target]), **options)
 
 
 def check_plays(agent: Agent, game_name: str) -> None:
@@ -108,4 +130,4 @@ def check_plays(agent: Agent, game_name: str) -> None:
         agent.player(game_name)
 
 
-__all__ = ["KINDS", "check_plays", "make_agent", "parse_spec", "players_of"]
+__all__ = ["KINDS", "check_plays", "check_spec", "make_agent", "parse_spec", "players_of"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
-from agents.specs import KINDS, check_plays, make_agent, parse_spec
+from agents.specs import check_spec
 from lmgames import solve
 from lmgames.registry import nearest
 from training.advantages import BASELINES
@@ -482,12 +482,12 @@ def check_players(config: Config) -> None:
         ValueError: saying what does not go together.
     """
     for spec in (*config.opponents, *config.pool, config.warmup_player):
-        make_agent(spec)  # refuses what names no agent
+        check_spec(spec)
         if not any(can_play(spec, game) for game in (*config.played, *config.held_out)):
-            check_plays(make_agent(spec), config.played[0].rules.name)  # says whom that game has
+            check_spec(spec, config.played[0].rules.name)  # says whom that game has
     if config.exploit:
         for game in config.played:
-            check_plays(make_agent(config.exploit), game.rules.name)
+            check_spec(config.exploit, game.rules.name)
     if not config.plays_pool:
         return
     if not (config.pool or config.exploit or config.snapshot_every):
@@ -507,11 +507,9 @@ def can_play(spec: str, game: PlayedGame) -> bool:
     Raises:
         ValueError: for a spec that names no agent.
     """
-    if parse_spec(spec)[0] in KINDS:
-        return True
-    agent = make_agent(spec)
+    check_spec(spec)
     try:
-        check_plays(agent, game.rules.name)
+        check_spec(spec, game.rules.name)
     except ValueError:
         return False
     return True

@@ -705,16 +705,25 @@ def load(
     return model
 
 
-def _load(path: str, dtype: str, device: str | None, max_batch: int | None, revision: str | None) -> HFModel:
-    if dtype not in ("auto", "float32", "bfloat16", "float16"):
-        raise ValueError(f"dtype={dtype!r} is not one of 'auto', 'float32', 'bfloat16', 'float16'")
-    folder = Path(path).expanduser()
-    name = str(folder) if folder.is_dir() else path
-    if not folder.is_dir() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
+def check_target(path: str) -> None:
+    """Refuses what is a folder's name by its looks where there is no such folder; nothing is loaded.
+
+    Raises:
+        ValueError: saying what to do.
+    """
+    if not Path(path).expanduser().is_dir() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
         raise ValueError(
             f"no model at {path!r}: there is no such folder. Save one there with model.save_pretrained(...) "
             "and tokenizer.save_pretrained(...), or give a name on the hub such as 'Qwen/Qwen3-0.6B'"
         )
+
+
+def _load(path: str, dtype: str, device: str | None, max_batch: int | None, revision: str | None) -> HFModel:
+    if dtype not in ("auto", "float32", "bfloat16", "float16"):
+        raise ValueError(f"dtype={dtype!r} is not one of 'auto', 'float32', 'bfloat16', 'float16'")
+    check_target(path)
+    folder = Path(path).expanduser()
+    name = str(folder) if folder.is_dir() else path
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
         if (folder / "adapter_config.json").is_file():

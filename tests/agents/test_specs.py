@@ -2,7 +2,7 @@ import pytest
 
 from agents.human import Human
 from agents.reference import ReferenceAgent
-from agents.specs import make_agent, parse_spec
+from agents.specs import check_spec, make_agent, parse_spec
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,19 @@ def test_a_player_that_the_game_lacks_is_refused():
         make_agent("nash", "TicTacToe")
     with pytest.raises(ValueError, match="unexpected keyword argument 'beta'"):
         make_agent("nash:beta=1", "KuhnPoker")
+
+
+def test_a_spec_is_checked_without_making_the_agent(monkeypatch, tmp_path):
+    def make_agent(path, *, temperature=1.0):
+        raise AssertionError(f"loaded {path} at {temperature}")
+
+    monkeypatch.setattr("agents.models.hf.make_agent", make_agent)
+    check_spec(f"hf:{tmp_path},temperature=0.5", "KuhnPoker")
+    with pytest.raises(ValueError, match="did you mean 'temperature'"):
+        check_spec(f"hf:{tmp_path},temperatur=0.5")
+    with pytest.raises(ValueError, match="no such folder"):
+        check_spec(f"hf:{tmp_path / 'nothing'}")
+    with pytest.raises(ValueError, match="did you mean 'minimax'"):
+        check_spec("minmax")
+    with pytest.raises(ValueError, match="has no reference player 'nash'"):
+        check_spec("nash", "TicTacToe")
