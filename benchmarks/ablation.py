@@ -302,15 +302,26 @@ def _reached(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Means over the last quarter of a run: the last iterates cycle, and one of them says little."""
     last = metrics[-1]["step"]
     late = [line for line in metrics if line["step"] > 0.75 * last]
+    cells = [list(line["cells"].values()) for line in late]
+    noise = {
+        "advantage, mean square": float(
+            np.mean(
+                [np.mean([cell["advantage"] ** 2 + cell["advantage_std"] ** 2 for cell in of_step]) for of_step in cells]
+            )
+        ),
+        "gradient norm": float(np.mean([line["grad_norm"] for line in late])),
+    }
     exact = [line["nash_conv"] for line in late if "nash_conv" in line]
     if exact:
         return {
-            "NashConv, last quarter": float(np.mean([found["last"] for found in exact])),
+            "NashConv, last weights": float(np.mean([found["last"] for found in exact])),
             "NashConv, time-average": float(exact[-1]["average"]),
+            **noise,
         }
     return {
         "deals": float(np.mean([line["facts"]["deal"] for line in late])),
         "joint score": float(np.mean([line["facts"]["joint"] for line in late])),
+        **noise,
     }
 
 
