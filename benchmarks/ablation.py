@@ -17,6 +17,7 @@ import dataclasses
 import io
 import math
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -433,7 +434,7 @@ def draw(lines: Sequence[Line], target: Path) -> None:
             places = [arenas.index(line.arena) + (number - 2) * 0.16 for line in bars]
             errors = [[line.value - line.low for line in bars], [line.high - line.value for line in bars]]
             panel.bar(places, [line.value for line in bars], 0.15, yerr=errors, label=baseline, capsize=2)
-        panel.set_xticks(range(len(arenas)), [ARENAS[arena].title for arena in arenas], fontsize=8)
+        panel.set_xticks(range(len(arenas)), [textwrap.fill(ARENAS[arena].title, 12) for arena in arenas], fontsize=8)
         panel.set(title=measure + (" (none = 1)" if "variance" in measure else ""), ylim=(0, None))
         panel.grid(alpha=0.3, axis="y")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(BASELINES), fontsize=8)
