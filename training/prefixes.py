@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from agents.models.model import common_prefix
+
 ATTENTION = "lmgames_prefix_tree"
 ALIKE = 0.7  # shortest branch of a bucket, as a share of its longest: more is fewer kernels, less is less padding
 
@@ -83,7 +85,7 @@ def make_tree(sequences: Sequence[tuple[int, ...]], device: str | torch.device =
     path: list[int] = []
     for index in sorted(range(len(sequences)), key=lambda index: sequences[index]):
         sequence = sequences[index]
-        shared = common(before, sequence)
+        shared = common_prefix(before, sequence)
         path = path[:shared] + list(range(len(ids), len(ids) + len(sequence) - shared))
         paths[index] = path
         if len(sequence) > shared:
@@ -109,14 +111,6 @@ def make_tree(sequences: Sequence[tuple[int, ...]], device: str | torch.device =
         )
     tensor = lambda values: torch.tensor(values, dtype=torch.long, device=device)  # noqa: E731
     return Tree(tensor(ids), tensor(positions), tuple(buckets), tensor(place)), paths
-
-
-def common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
-    """How many first tokens are equal."""
-    length = min(len(one), len(other))
-    if one[:length] == other[:length]:
-        return length
-    return next(place for place in range(length) if one[place] != other[place])
 
 
 def _alike(branches: list[tuple[int, list[int]]]) -> Iterator[list[tuple[int, list[int]]]]:

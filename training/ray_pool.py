@@ -30,6 +30,7 @@ from agents.specs import make_agent
 from lmgames.records import GameRecord
 from training import weights
 from training.config import Config
+from training.distributed import ALONE, World
 from training.sampler import Sampler, make_sampler
 
 PLACED_S = 120.0  # seconds, until a run that waits for its actors says so
@@ -211,8 +212,16 @@ class RaySampler(Sampler):
         player: what runs in an actor.
     """
 
-    def __init__(self, config: Config, module: nn.Module, tokenizer: Any, folder: Path, player: type[Player] = Player):
-        super().__init__(config, module)
+    def __init__(
+        self,
+        config: Config,
+        module: nn.Module,
+        tokenizer: Any,
+        folder: Path,
+        player: type[Player] = Player,
+        world: World = ALONE,
+    ):
+        super().__init__(config, module, world)
         ray = _ray()
         if not ray.is_initialized():
             ray.init(include_dashboard=False, log_to_driver=False)

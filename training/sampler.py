@@ -13,10 +13,10 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from torch import distributed, nn
+from torch import nn
 
 from agents.agent import Agent
 from agents.model_agent import complete_beside
@@ -30,7 +30,6 @@ from training.config import Config
 from training.distributed import ALONE, World
 from training.policy import reshard
 
-T = TypeVar("T")
 SIXTEEN_BITS = {"bfloat16", "float16"}
 
 
@@ -50,8 +49,9 @@ class Sampler(ABC):
     model: Model
     copies = True
 
-    def __init__(self, config: Config, module: nn.Module):
+    def __init__(self, config: Config, module: nn.Module, world: World = ALONE):
         self.config = config
+        self.world = world
         self._adapted = weights.is_adapted(module)
         self._published = 0
         self.watch = Watch()
@@ -90,7 +90,9 @@ class Sampler(ABC):
         tolerance = self._tolerance(module)
         return max(
             sync.compare(replies, trainer, tolerance=tolerance, version=version)
-            for replies in of_all_ranks(complete_beside(model, requests))  # a sharded trainer scores with all ranks
+            for replies in self.world.all_gather_objects(
+                complete_beside(model, requests)
+            )  # a sharded trainer scores with all ranks
         )
 
     def _tolerance(self, module: nn.Module) -> float:
@@ -133,8 +135,8 @@ class _HFSampler(Sampler):
 
     model: HFModel
 
-    def __init__(self, config: Config, sampled: nn.Module, tokenizer: Any):
-        super().__init__(config, sampled)
+    def __init__(self, config: Config, sampled: nn.Module, tokenizer: Any, world: World = ALONE):
+        super().__init__(config, sampled, world)
         self.model = HFModel(sampled, tokenizer)
         self._frozen: HFModel | None = None  # with the adapters of the pool, on the base that the learner's stands on
 
@@ -171,8 +173,8 @@ class InPlace(_HFSampler):
 class InProcess(_HFSampler):
     """A copy of the module in this process. Weights that are not trained, as those under LoRA adapters, are shared with it."""
 
-    def __init__(self, config: Config, module: nn.Module, tokenizer: Any):
-        super().__init__(config, _copied(module), tokenizer)
+    def __init__(self, config: Config, module: nn.Module, tokenizer: Any, world: World = ALONE):
+        super().__init__(config, _copied(module), tokenizer, world)
 
     def _load(self, module: nn.Module, version: int) -> None:
         targets = dict(self.model.model.named_parameters())
@@ -185,20 +187,6 @@ class InProcess(_HFSampler):
         difference = super()._verify(module, version)
         self._settle(version)
         return difference
-
-
-def of_all_ranks(value: T) -> list[T]:
-    """What each rank gave, by rank, on every rank; one where there is one process."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return [value]
-    gathered: list[T] = [value] * distributed.get_world_size()
-    distributed.all_gather_object(gathered, value)
-    return gathered
-
-
-def barrier() -> None:
-    """Waits until every rank is here."""
-    of_all_ranks(None)
 
 
 def _copied(module: nn.Module) -> nn.Module:
@@ -221,11 +209,11 @@ def make_sampler(config: Config, module: nn.Module, tokenizer: Any, folder: Path
     if config.sampler == "module" and world.size == 1:
         return InPlace(config, module, tokenizer)
     if config.sampler in ("module", "copy"):
-        return InProcess(config, module, tokenizer)
+        return InProcess(config, module, tokenizer, world)
     if config.sampler == "ray":
         from training.ray_pool import RaySampler
 
-        return RaySampler(config, module, tokenizer, folder)
+        return RaySampler(config, module, tokenizer, folder, world=world)
     from training.vllm_sampler import VLLMEngine, VLLMServers
 
-    return (VLLMEngine if config.sampler == "vllm" else VLLMServers)(config, module, tokenizer, folder)
+    return (VLLMEngine if config.sampler == "vllm" else VLLMServers)(config, module, tokenizer, folder, world)

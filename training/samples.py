@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.prefixes import Tree, common, make_tree
+from agents.models.model import common_prefix
+from training.prefixes import Tree, make_tree
 
 Tokens = tuple[tuple[int, ...], tuple[int, ...]]  # of a row: prompt, reply
 
@@ -197,7 +198,7 @@ def micro_batches(rows: Sequence[Row], max_tokens: int, *, share: bool = False) 
     used = longest = distinct = 0
     for key in sorted(together, key=lambda key: tokens[key] if share else len(tokens[key])):
         length = len(tokens[key])
-        shared = common(before, tokens[key]) if share and part else 0
+        shared = common_prefix(before, tokens[key]) if share and part else 0
         more = length - shared + shared // 8 if share else 0
         if part and (used + more if share else (distinct + 1) * max(longest, length)) > max_tokens:
             yield part

@@ -8,7 +8,6 @@ RUN/sampler/rank_0/adapters/...    the newest versions; older ones are removed
 RUN/sampler/servers/weights/...    likewise
 """
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +25,8 @@ from agents.models.vllm import load
 from training import weights
 from training.checkpoint import write_folder
 from training.config import Config
-from training.sampler import Sampler, barrier, of_all_ranks
+from training.distributed import ALONE, World
+from training.sampler import Sampler
 
 LEARNER = "policy"  # name of the adapter in training
 KEPT_VERSIONS = 2  # on disk: requests in progress may use the one before
@@ -38,9 +38,9 @@ CPU_ADAPTERS = 64  # of a pool, that vLLM keeps in memory; others are read again
 class VLLMEngine(Sampler):
     """vLLM in this process. Weights may be published while requests are in progress: those go on with the new ones."""
 
-    def __init__(self, config: Config, module: nn.Module, tokenizer: Any, folder: Path):
-        super().__init__(config, module)
-        self.folder = folder / "sampler" / f"rank_{os.environ.get('RANK', '0')}"
+    def __init__(self, config: Config, module: nn.Module, tokenizer: Any, folder: Path, world: World = ALONE):
+        super().__init__(config, module, world)
+        self.folder = folder / "sampler" / f"rank_{world.rank}"
         base = config.model
         if base == "tiny":
             base = str(self.folder / "base")
@@ -75,12 +75,11 @@ class VLLMEngine(Sampler):
 class VLLMServers(Sampler):
     """Servers by their addresses; rank 0 sends them the weights."""
 
-    def __init__(self, config: Config, module: nn.Module, tokenizer: Any, folder: Path):
-        super().__init__(config, module)
+    def __init__(self, config: Config, module: nn.Module, tokenizer: Any, folder: Path, world: World = ALONE):
+        super().__init__(config, module, world)
         self.folder = folder / "sampler" / "servers"
-        self._leads = os.environ.get("RANK", "0") == "0"
         self.servers = Servers(
-            config.sampler_urls, tokenizer, leads=self._leads, **{"retries": SERVER_RETRIES, **config.engine}
+            config.sampler_urls, tokenizer, leads=world.is_main, **{"retries": SERVER_RETRIES, **config.engine}
         )
         self.model = AdapterModel(self.servers, LEARNER) if self._adapted else self.servers
         self._written: dict[str, list[Path]] = {"weights": [], "adapters": []}  # oldest first
@@ -95,15 +94,15 @@ class VLLMServers(Sampler):
             adapter = weights.adapter_state(module)
             target = self._write("adapters", version, lambda to: weights.save_adapter(module, to, adapter))
             self.servers.load_adapter(LEARNER, target, version)
-        barrier()
+        self.world.barrier()
 
     def _write(self, kind: str, version: int, save: Callable[[Path], None]) -> Path:
         target = self.folder / kind / f"{version:06d}_{self._published}"
-        if self._leads:
+        if self.world.is_main:
             write_folder(target, save)
             if kind == "adapters" or not self._adapted:  # the base of adapters stays, for servers that are started anew
                 _remove_old(self._written[kind], target)
-        barrier()
+        self.world.barrier()
         return target
 
     def _verify(self, module: nn.Module, version: int) -> float:
@@ -112,17 +111,17 @@ class VLLMServers(Sampler):
         served = self.servers.served_as(LEARNER) if self._adapted else ""
         requests = [replace(one, adapter=served) for one in sync.probe(len(trainer.tokenizer), context=self.servers.context)]
         found = []
-        for server in self.servers.alive if self._leads else ():
+        for server in self.servers.alive if self.world.is_main else ():
             server.version = version
             found.append(server.generate(requests))
-        (replies, *_) = of_all_ranks(found)
+        (replies, *_) = self.world.all_gather_objects(found)
         tolerance = self._tolerance(module)
         return max(sync.compare(one, trainer, tolerance=tolerance, version=version) for one in replies)
 
     def _frozen_adapter(self, folder: Path) -> Model:
         if folder.name not in self.servers.adapters:
             self.servers.load_adapter(folder.name, folder)
-            barrier()
+            self.world.barrier()
         return self.servers.with_adapter(folder.name)
 
 

@@ -25,7 +25,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from agents.agent import Agent
 from agents.model_agent import ModelAgent
 from agents.models.adapters import AdapterEngine, adapter_folder, check_loaded
-from agents.models.model import Completion, FinishReason, Model, Request, Sampling
+from agents.models.model import Completion, FinishReason, Model, Request, Sampling, common_prefix
 from agents.models.revision import revision_of
 from lmgames.chance import Chance
 
@@ -314,7 +314,9 @@ class HFModel(AdapterEngine):
         if not self._forward.shares_stems or (stem is None and len(sequences) < 2):
             return None
         ids = sequences[0] if stem is None else stem.ids
-        shared = min(_common(ids, sequence[:-1]) for sequence in sequences)  # the last token's logits are wanted of each
+        shared = min(
+            common_prefix(ids, sequence[:-1]) for sequence in sequences
+        )  # the last token's logits are wanted of each
         if shared < STEM_TOKENS:
             return None
         if stem is None:
@@ -625,14 +627,6 @@ def _with_adapter(model: Any, name: str, folder: Path) -> Any:
 def _uses_windows(config: Any) -> bool:
     layers = getattr(config, "layer_types", None)
     return set(layers) != {"full_attention"} if layers else getattr(config, "sliding_window", None) is not None
-
-
-def _common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
-    """How many first tokens are equal."""
-    length = min(len(one), len(other))
-    if one[:length] == other[:length]:
-        return length
-    return next(place for place in range(length) if one[place] != other[place])
 
 
 def _padding_first(layers: list[tuple[Tensor, Tensor]], pads_B: Tensor, known: int) -> list[tuple[Tensor, Tensor]]:

@@ -158,3 +158,11 @@ class Model(ABC):
 
     def close(self) -> None:  # noqa: B027  # most hold nothing
         """Frees what the model holds."""
+
+
+def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many first tokens are equal."""
+    length = min(len(one), len(other))
+    if one[:length] == other[:length]:
+        return length
+    return next(place for place in range(length) if one[place] != other[place])
