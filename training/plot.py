@@ -142,7 +142,7 @@ def plot_runs(runs: Sequence[Path], target: Path, *, title: str = "") -> None:
         target: picture to write, .png, .svg or .pdf.
 
     Raises:
-        ValueError: if a run has no metrics, or the picture's kind is not known.
+        ValueError: if a run has no metrics, there is nothing to draw yet, or the picture's kind is not known.
     """
     import matplotlib
 
@@ -156,6 +156,8 @@ def plot_runs(runs: Sequence[Path], target: Path, *, title: str = "") -> None:
     if target.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise ValueError(f"{target}: pictures are .png, .svg or .pdf")
     panels = [panel for panel in PANELS if any(panel.curves(found) for found in lines.values())]
+    if not panels:
+        raise ValueError(f"{', '.join(map(str, runs))}: nothing to draw before the first step")
     one = len(runs) == 1
     columns = min(3, len(panels)) if one else len(runs)
     rows = math.ceil(len(panels) / columns) if one else len(panels)

@@ -14,7 +14,6 @@ RUNS = {
         {"step": 0, "nash_conv": {"KuhnPoker-v0": EXACT}, "against": {"KuhnPoker-v0": AGAINST, "TicTacToe-v0": AGAINST}},
         {"step": 1, **TRAINED},
     ],
-    "only begun": [{"step": 0}],
 }
 
 
@@ -34,6 +33,12 @@ def test_every_kind_of_run_is_drawn(tmp_path, name):
 def test_runs_of_different_kinds_stand_side_by_side(tmp_path):
     plot_runs([run(tmp_path, name) for name in RUNS], tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 5000
+
+
+def test_there_is_nothing_to_draw_before_the_first_step(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n')
+    with pytest.raises(ValueError, match="before the first step"):
+        plot_runs([tmp_path], tmp_path / "curves.png")
 
 
 def test_a_run_without_metrics_is_refused(tmp_path):
