@@ -75,9 +75,6 @@ class TaxedKuhn(KuhnPoker):
         return {seat: chips + sign[self.role_of(state, seat)] * self.tax for seat, chips in paid.items()}
 
 
-register("TaxedKuhn-v0", TaxedKuhn)
-
-
 @dataclass(frozen=True)
 class Arena:
     """A game with the settings that all baselines share.
@@ -98,6 +95,7 @@ class Arena:
     batches: int = 16
 
     def config(self, seed: int, **settings: Any) -> Config:
+        register("TaxedKuhn-v0", TaxedKuhn)
         common = {"p_self": 1.0, "play_every": 0, "eval_every": 0, "opponents": (), "advantage_clip": 0.0, "alarms": False}
         return load_config(self.recipe, {**common, **self.settings, "seed": seed, **settings})
 
