@@ -17,6 +17,12 @@ HOW_TO_READ = (
 )
 
 
+def heading(found: Standings, game: str) -> str:
+    """A game's name at the head of a column: without its options, unless another game of the tournament has them otherwise."""
+    short = game.partition("(")[0]
+    return short if sum(name.partition("(")[0] == short for name in found["games"]) == 1 else game
+
+
 def main_table(found: Standings) -> Rows:
     """Rating, rank and legality, best first."""
     rows = {row["agent"]: row for row in found["boards"]["all"]["rows"]}
@@ -25,7 +31,7 @@ def main_table(found: Standings) -> Rows:
     header = ["agent"]
     if rows:
         header += ["rating", "95 % interval", "rank", "P(best)"]
-    header += ["first-try legal", "games"] + [f"NashConv {name}" for name, _ in exact]
+    header += ["first-try legal", "games"] + [f"NashConv {heading(found, name)}" for name, _ in exact]
     table = []
     for agent in found["agents"]:
         name = agent["name"]
@@ -44,10 +50,10 @@ def returns_table(found: Standings) -> Rows:
     """Mean return with its interval in each game; less luck where exact values are known."""
     header, columns = ["agent"], []
     for name, game in found["games"].items():
-        header.append(name)
+        header.append(heading(found, name))
         columns.append(game["mean"])
         if game["adjusted"]:
-            header.append(f"{name} less luck")
+            header.append(f"{heading(found, name)} less luck")
             columns.append(game["adjusted"])
     return header, [[agent["name"], *(estimate(column[agent["name"]]) for column in columns)] for agent in found["agents"]]
 

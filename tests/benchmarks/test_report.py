@@ -13,7 +13,7 @@ from benchmarks import svg
 from benchmarks.html import page
 from benchmarks.live import LiveTable, summary
 from benchmarks.manifest import make_manifest
-from benchmarks.report import as_csv, as_latex, as_markdown, main_table
+from benchmarks.report import as_csv, as_latex, as_markdown, heading, main_table
 from benchmarks.schedule import GameSpec
 from benchmarks.standings import standings
 from benchmarks.tournament import run_tournament
@@ -105,7 +105,7 @@ def test_what_players_write_is_text(tournament):
 def test_sections(tournament):
     found, manifest, results, _ = tournament
     text = page(found, manifest, results, "My table")
-    for heading in (
+    for words in (
         "My table",
         "Ratings",
         "Head to head",
@@ -114,7 +114,7 @@ def test_sections(tournament):
         "KuhnPoker-v0",
         "DealOrNoDeal-v0",
     ):
-        assert heading in text
+        assert words in text
     assert "Variance of a mean over independent deals by that over mirrored ones" in text
     assert text.count("<svg") >= 7
     assert "Clean play leaves out" in text, "the warning stands beside the clean board"
@@ -141,6 +141,11 @@ def test_the_anchor_has_no_interval(tournament):
     _, rows = main_table(tournament[0])
     assert [row[2] for row in rows if row[0] == "random"] == ["fixed"]
     assert all(" to " in row[2] for row in rows if row[0] != "random")
+
+
+def test_columns_are_headed_by_options_only_where_these_tell_games_apart():
+    games = {"KuhnPoker-v0(hands=1)": {}, "KuhnPoker-v0(hands=2)": {}, "TicTacToe-v0(rows=4)": {}}
+    assert [heading({"games": games}, name) for name in games] == [*list(games)[:2], "TicTacToe-v0"]
 
 
 def test_tables_have_equal_rows(tournament):

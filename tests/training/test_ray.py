@@ -52,7 +52,8 @@ class Quiet:
 def cluster():
     """Room for two actors and one more; loopback, little memory."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # else the tests beside these leave the actors next to nothing of the machine
+    # Else the tests beside these leave the actors next to nothing of the machine.
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # Ray's own spelling
     for left in (2, 1, 0):
         try:
             ray.init(
