@@ -404,7 +404,7 @@ def test_max_tokens_goes_to_models_that_say_nothing():
 
 @pytest.mark.slow
 def test_twenty_players_twenty_thousand_games(tmp_path):
-    """All games in minutes of one core's time, 1,000 resamples in seconds of it. The limits are wide: a busy machine is no failure."""
+    """All games in minutes of one core's time, 1,000 resamples in seconds of it; the limits leave a busy machine room."""
     ladders = {game_class(game).name: list(players_of(game_class(game).name)) for game in GAMES}
     lines = ["blocks = 8", "[agents]"]
     for number in range(20):
