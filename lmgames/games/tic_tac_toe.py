@@ -121,7 +121,8 @@ class TicTacToe(Game[Board, int]):
         misere: whether a line loses rather than wins.
         first: the mark that moves first.
         opening: cell numbers taken before the game begins, in turn from the first mover on.
-        random_opening: further moves made so, drawn by chance, each sequence that does not end the game equally likely.
+        random_opening: further moves made so, drawn by chance, each sequence that does not end the game equally likely; of a
+            pair (least, most) their number is drawn first, evenly.
         symmetry: how the cells are numbered. Bit 0: from right to left; bit 1: from the bottom row up; bit 2: column by
             column. 0 is the usual numbering; "random" draws one of the eight.
         coords: whether [row,column] is a move, too.
@@ -133,7 +134,7 @@ class TicTacToe(Game[Board, int]):
     misere: bool = False
     first: Literal["x", "o"] = "x"
     opening: tuple[int, ...] = ()
-    random_opening: int = 0
+    random_opening: int | tuple[int, int] = 0
     symmetry: int | Literal["random"] = 0
     coords: bool = False
 
@@ -157,11 +158,29 @@ class TicTacToe(Game[Board, int]):
             check_count("symmetry", self.symmetry, 0, SYMMETRIES - 1)
         if not isinstance(self.opening, tuple):
             raise ValueError(f"opening={self.opening!r} must be a list of cell numbers")
-        check_count("random_opening", self.random_opening, 0, self.size - 1 - len(self.opening))
+        self._check_random_opening()
         for symmetry in self._symmetries():
             self._started(self.opening, symmetry)
-        if self.random_opening and not self._opening_cannot_end:
-            self._draw_opening(Chance(0), self._symmetries()[0], attempts=1000)
+        most = self._opening_lengths[-1]
+        if not self._opening_cannot_end(most):
+            self._draw_opening(Chance(0), self._symmetries()[0], most, attempts=1000)
+
+    def _check_random_opening(self) -> None:
+        free = self.size - 1 - len(self.opening)
+        if not isinstance(self.random_opening, tuple):
+            check_count("random_opening", self.random_opening, 0, free)
+            return
+        if len(self.random_opening) != 2:
+            raise ValueError(f"random_opening={self.random_opening!r} must be a number or a pair (least, most)")
+        least, most = self.random_opening
+        check_count("random_opening: most", most, 0, free)
+        check_count("random_opening: least", least, 0, most)
+
+    @cached_property
+    def _opening_lengths(self) -> range:
+        """How many moves `random_opening` may add, ascending."""
+        least, most = self.random_opening if isinstance(self.random_opening, tuple) else (self.random_opening,) * 2
+        return range(least, most + 1)
 
     @cached_property
     def size(self) -> int:
@@ -187,19 +206,23 @@ class TicTacToe(Game[Board, int]):
     def deal(self, chance: Chance) -> dict[str, Any]:
         """{"symmetry": how the cells are numbered, "opening": cells taken before the game begins}."""
         symmetry = chance.choice(self._symmetries(), "symmetry")
-        return {"symmetry": symmetry, "opening": self._draw_opening(chance, symmetry, attempts=MAX_OPENING_ATTEMPTS)}
+        lengths = self._opening_lengths
+        plies = lengths[0] if len(lengths) == 1 else chance.choice(lengths, "opening length")
+        return {"symmetry": symmetry, "opening": self._draw_opening(chance, symmetry, plies, attempts=MAX_OPENING_ATTEMPTS)}
 
     def instances(self) -> Sequence[Any] | None:
-        plies = range(self.random_opening)
+        if len(self._opening_lengths) > 1:
+            return None  # those of different length are not equally likely
+        (plies,) = self._opening_lengths
         count = len(self._symmetries())
-        for ply in plies:
+        for ply in range(plies):
             count *= self.size - len(self.opening) - ply
         if count > MAX_LISTED_INSTANCES:
             return None
         return [
             {"symmetry": symmetry, "opening": list(board.moves)}
             for symmetry in self._symmetries()
-            for board in self._boards_after(self._started(self.opening, symmetry), self.random_opening)
+            for board in self._boards_after(self._started(self.opening, symmetry), plies)
         ]
 
     def start(self, instance: Any) -> Board:
@@ -225,17 +248,16 @@ class TicTacToe(Game[Board, int]):
                 raise ValueError(f"opening={list(opening)!r} ends the game before it begins")
         return Board(board.cells, board.moves, len(board.moves), symmetry)
 
-    @property
-    def _opening_cannot_end(self) -> bool:
-        return len(self.opening) + self.random_opening <= 2 * self.in_a_row - 2  # the k-th own mark is move 2k - 1
+    def _opening_cannot_end(self, plies: int) -> bool:
+        return len(self.opening) + plies <= 2 * self.in_a_row - 2  # the k-th own mark is move 2k - 1
 
-    def _draw_opening(self, chance: Chance, symmetry: int, *, attempts: int) -> list[int]:
+    def _draw_opening(self, chance: Chance, symmetry: int, plies: int, *, attempts: int) -> list[int]:
         free = [cell for cell in range(self.size) if cell not in self.opening]
         for attempt in range(attempts):  # whole sequences are drawn anew: this keeps all that are left equally likely
-            drawn = [*self.opening, *chance.sample(free, self.random_opening, "opening", attempt)]
-            if self._opening_cannot_end or self._goes_on_after(drawn, symmetry):
+            drawn = [*self.opening, *chance.sample(free, plies, "opening", attempt)]
+            if self._opening_cannot_end(plies) or self._goes_on_after(drawn, symmetry):
                 return drawn
-        raise ValueError(f"random_opening={self.random_opening}: found no such opening that leaves the game undecided")
+        raise ValueError(f"random_opening={self.random_opening!r}: found no such opening that leaves the game undecided")
 
     def _goes_on_after(self, opening: Sequence[int], symmetry: int) -> bool:
         try:

@@ -99,7 +99,8 @@ def test_a_wide_board_with_longer_lines():
     {"rows": 0}, {"cols": 20}, {"in_a_row": 1}, {"in_a_row": 4}, {"rows": 3.0}, {"misere": 2}, {"first": "z"},
     {"symmetry": 8}, {"symmetry": "any"}, {"opening": (9,)}, {"opening": (4, 4)}, {"opening": (0, 3, 1, 4, 2)},
     {"opening": 4}, {"random_opening": 9}, {"random_opening": -1}, {"opening": (0, 1), "random_opening": 7},
-    {"in_a_row": 2, "random_opening": 7}, {"coords": "yes"}, {"select": "best"},
+    {"in_a_row": 2, "random_opening": 7}, {"random_opening": (0, 9)}, {"random_opening": (3, 2)}, {"random_opening": (1, 2, 3)},
+    {"random_opening": (-1, 2)}, {"random_opening": "4"}, {"coords": "yes"}, {"select": "best"},
 ])  # fmt: skip
 def test_wrong_options_are_refused(options):
     with pytest.raises(ValueError, match=r"=|found no such opening|opening"):
@@ -139,6 +140,18 @@ def test_a_random_opening_never_ends_the_game(plies):
     for opening in drawn:
         assert len(set(opening)) == plies
         assert not game.is_over(game.start({"symmetry": 0, "opening": opening}))
+
+
+def test_the_length_of_a_random_opening_may_be_drawn():
+    game = TicTacToe(random_opening=(2, 6))
+    lengths = Counter(len(game.deal(Chance(seed))["opening"]) for seed in range(1000))
+    assert set(lengths) == {2, 3, 4, 5, 6}
+    assert sum((count - 200) ** 2 / 200 for count in lengths.values()) < 19  # chi square, 4 degrees of freedom
+    assert game.instances() is None
+    assert TicTacToe(random_opening=(2, 2)).instances() == TicTacToe(random_opening=2).instances()
+    env = lmgames.make("TicTacToe-v0", random_opening=[2, 6])
+    env.reset(seed=0)
+    assert env.unwrapped.game == game
 
 
 def test_a_random_opening_follows_the_forced_one():
