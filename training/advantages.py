@@ -33,6 +33,7 @@ class Outcome:
         episode: number of the episode; seats of one episode are never each other's baseline.
         return_: of the seat, in the game's unit.
         turn: number of the seat's turn that it was earned from; None for the whole trajectory.
+        position: a key of the state that the turn was taken in; None where turns are not compared by it.
     """
 
     game: str
@@ -42,6 +43,7 @@ class Outcome:
     episode: int
     return_: float
     turn: int | None = None
+    position: Hashable = None
 
     @property
     def cell(self) -> Cell:
@@ -206,6 +208,33 @@ class OpponentShrink(Baseline):
         return baselines
 
 
+class AtPosition(Baseline):
+    """For turns: the mean of the other episodes that stood at the same position, drawn towards those of the deal.
+
+    (n m_position + kappa m_deal) / (n + kappa), both means without the own episode, n other episodes that stood there. What is left
+    is what the move changed: a won position gives no credit to the moves that come after. Positions are the anchor states of GiGPO
+    (2505.10978, section 3.3), whose deviation by group is left out.
+
+    Args:
+        kappa: episodes at which both weigh the same.
+    """
+
+    def __init__(self, kappa: float = 8.0):
+        self.kappa = kappa
+        self.here = LeaveOneOut(_position)
+        self.deal = LeaveOneOut(_cell_and_group)
+
+    def __call__(self, outcomes: Sequence[Outcome]) -> list[float]:
+        stood: dict[Hashable, set[int]] = defaultdict(set)
+        for outcome in outcomes:
+            stood[_position(outcome)].add(outcome.episode)
+        baselines = []
+        for outcome, here, deal in zip(outcomes, self.here(outcomes), self.deal(outcomes), strict=True):
+            count = len(stood[_position(outcome)]) - 1
+            baselines.append((count * here + self.kappa * deal) / (count + self.kappa))
+        return baselines
+
+
 class Auto(Baseline):
     """For each game the baseline that promises the smallest advantages, by the variance measured in the steps before.
 
@@ -302,6 +331,10 @@ def _cell_and_group(outcome: Outcome) -> Hashable:
     return (outcome.cell, outcome.group)
 
 
+def _position(outcome: Outcome) -> Hashable:
+    return (outcome.game, outcome.role, outcome.opponent, outcome.position)
+
+
 def _everything(_: Outcome) -> Hashable:
     return None
 
@@ -331,6 +364,7 @@ BASELINES: dict[str, Callable[..., Baseline]] = {
     "seed_role_loo": lambda: LeaveOneOut(_cell_and_group),
     "shrink": Shrink,
     "opponent_shrink": OpponentShrink,
+    "position": AtPosition,
     "auto": Auto,
 }
 """Name in a recipe -> what makes the baseline. A new estimator is one class above and one line here."""

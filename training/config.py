@@ -126,6 +126,7 @@ class Config:
         "seed_role_loo",
         "shrink",
         "opponent_shrink",
+        "position",
         "auto",
     ] = "shrink"
     """What a return is compared with, see `training.advantages.BASELINES`; "auto" chooses for each game by the variance it measures
@@ -133,7 +134,7 @@ class Config:
     ema_baseline_decay: float = 0.95
     """Of `role_ema`, `shrink` and `auto`; 0.95 as SPIRAL."""
     baseline_kappa: float = 8.0
-    """Of `shrink`, `opponent_shrink` and `auto`: games at which a mean and what it is drawn towards weigh the same."""
+    """Of `shrink`, `opponent_shrink`, `position` and `auto`: games at which a mean and what it is drawn towards weigh the same."""
     credit: Literal["trajectory", "turn"] = "trajectory"
     """A turn gets its trajectory's return, or what the seat was paid from that turn on, compared turn by turn."""
     turn_buckets: int = 8
@@ -279,7 +280,7 @@ class Config:
         self._check_games()
         if self.games_per_step % self.group_size:
             raise ValueError(f"games_per_step={self.games_per_step} is no multiple of group_size={self.group_size}")
-        if self.baseline in ("seed_role", "seed_role_loo") and self.group_size < 2:
+        if self.baseline in ("seed_role", "seed_role_loo", "position") and self.group_size < 2:
             raise ValueError(
                 f"baseline={self.baseline!r} compares games on one deal: group_size={self.group_size} must be 2 or more"
             )
@@ -342,6 +343,8 @@ class Config:
     def _check_combinations(self) -> None:
         if self.credit == "turn" and self.forfeits == "pay":
             raise ValueError("forfeits='pay' pays a whole game; with credit='turn' say forfeits='mask' or 'keep'")
+        if self.baseline == "position" and self.credit != "turn":
+            raise ValueError(f"baseline='position' compares turns: credit={self.credit!r} must be 'turn'")
         if self.loss == "reinforce" and self.epochs * self.minibatches > 1:
             raise ValueError(
                 f"loss='reinforce' has no ratio to the old policy: epochs={self.epochs} and minibatches={self.minibatches} "

@@ -134,7 +134,9 @@ class Credit:
             if not self._counts(step):
                 continue
             bucket = min(turn, self.config.turn_buckets - 1)
-            units.append((replace(trajectory.outcome, return_=return_, turn=bucket), [((id(trajectory), number), 1.0)]))
+            position = trajectory.positions[number] if trajectory.positions else None
+            outcome = replace(trajectory.outcome, return_=return_, turn=bucket, position=position)
+            units.append((outcome, [((id(trajectory), number), 1.0)]))
             turn += 1
         return units
 
@@ -200,7 +202,7 @@ def make_baseline(name: str, config: Config) -> Baseline:
     settings = {}
     if name in ("role_ema", "shrink", "auto"):
         settings["decay"] = config.ema_baseline_decay
-    if name in ("shrink", "opponent_shrink", "auto"):
+    if name in ("shrink", "opponent_shrink", "position", "auto"):
         settings["kappa"] = config.baseline_kappa
     return BASELINES[name](**settings)
 

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -51,6 +51,7 @@ class Trajectory:
         decided_by_rules: False where a seat forfeited or had a move played for it.
         forfeited_by: the seats of its game that forfeited, if any.
         facts: what the rules found out at the end of its game.
+        positions: a key of the state that each of its replies was asked in; empty where nobody compares by it.
     """
 
     outcome: Outcome
@@ -59,6 +60,7 @@ class Trajectory:
     decided_by_rules: bool
     forfeited_by: frozenset[str] = frozenset()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    positions: tuple[Hashable, ...] = ()
 
 
 def matches(
@@ -116,26 +118,39 @@ def _instance(game: Game[Any, Any], config: Config, number: int) -> Any:
     return instances[order[number % len(instances)]]
 
 
-def trajectories(episode: Episode, seating: Seating) -> list[Trajectory]:
-    """One trajectory for each learning seat of an episode, in seat order. Seats of other policies give none."""
+def trajectories(episode: Episode, seating: Seating, *, positions: bool = False) -> list[Trajectory]:
+    """One trajectory for each learning seat of an episode, in seat order. Seats of other policies give none.
+
+    Args:
+        positions: whether each reply's position is noted.
+    """
     record = episode.record
     assert record is not None, "training plays lmgames' own environments"
     by_rules = all(turn.status not in ("forfeit", "replaced") for turn in record.turns)
     forfeited_by = frozenset(turn.seat for turn in record.turns if turn.status == "forfeit")
+    steps_of = {seat: episode.steps_of(seat) for seat in record.roles if seat in seating.learners}
     return [
         Trajectory(
             outcome=Outcome(
                 record.env_id, record.roles[seat], seating.opponent, seating.group, seating.number, record.returns[seat]
             ),
             seat=seat,
-            steps=tuple(step for step in episode.steps if step.seat == seat),
+            steps=steps,
             decided_by_rules=by_rules,
             forfeited_by=forfeited_by,
             facts=record.facts,
+            positions=tuple(_position(step, seating) for step in steps) if positions else (),
         )
-        for seat in record.roles
-        if seat in seating.learners
+        for seat, steps in steps_of.items()
     ]
+
+
+def _position(step: Step, seating: Seating) -> Hashable:
+    """What decides how good the seat's prospects are when it is asked: the rules' key of what it sees, and where something is
+    hidden also the deal."""
+    seen = step.observation
+    position = seen.game.position(seen.view)
+    return (seating.group, position) if seen.game.hidden_information else position
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,20 +185,23 @@ def collect(
     Returns:
         Trajectories of the learning seats, in an order that does not depend on which game ended first.
     """
-    batch = as_batch(step, list(play(matches(config, step, agents, pool), concurrency=config.concurrency)))
+    episodes = list(play(matches(config, step, agents, pool), concurrency=config.concurrency))
+    batch = as_batch(step, episodes, positions=config.baseline == "position")
     if pool is not None:
         pool.rest()
         pool.record(batch.results)
     return batch.trajectories
 
 
-def as_batch(step: int, episodes: Sequence[Episode], figures: Mapping[str, float] | None = None) -> Batch:
+def as_batch(
+    step: int, episodes: Sequence[Episode], figures: Mapping[str, float] | None = None, *, positions: bool = False
+) -> Batch:
     """Episodes whose tag is a `Seating`, as a batch."""
     trajs: list[Trajectory] = []
     results: list[Result] = []
     for episode in sorted(episodes, key=lambda episode: episode.match.tag.number):
         seating: Seating = episode.match.tag
-        trajs += trajectories(episode, seating)
+        trajs += trajectories(episode, seating, positions=positions)
         if seating.pairing is not None:
             results.append(Result.of(episode, seating.number, seating.pairing, seating.learners))
     return Batch(step, trajs, results, dict(figures or {}))
@@ -285,7 +303,7 @@ class Rollout:
             "tokens": float(sum(len(each.reply.reply_ids) for episode in episodes for each in episode.steps)),
             "live_games": (after.live - before.live) / generate if generate else 0.0,
         }
-        yield as_batch(step, episodes, figures)
+        yield as_batch(step, episodes, figures, positions=self.config.baseline == "position")
 
     @property
     def live(self) -> int:

@@ -5,6 +5,7 @@ import pytest
 
 from training.advantages import (
     BASELINES,
+    AtPosition,
     Auto,
     OpponentShrink,
     Outcome,
@@ -173,6 +174,27 @@ def test_three_seats_of_two_roles():
     rows += [("spy", 0, 1, -2.0), ("civilian", 0, 1, 1.0), ("civilian", 0, 1, 1.0)]
     rows += [("spy", 0, 2, 2.0), ("civilian", 0, 2, -1.0), ("civilian", 0, 2, -1.0)]
     assert BASELINES["role_loo"]()(outcomes(*rows)) == pytest.approx([0, 0, 0, 2, -1, -1, 0, 0, 0])
+
+
+def test_turns_at_one_position_by_hand():
+    """kappa 2. Position "p" is met by games 0 and 1 of deal "a" and 2 of deal "b"; "q" by game 3 of deal "b" alone."""
+
+    def turn(group, episode, return_, position, number=0):
+        return Outcome("lmgames/G-v0", "x", "self", group, episode, return_, number, position)
+
+    turns = [turn("a", 0, 1.0, "p"), turn("a", 1, -1.0, "p"), turn("b", 2, 0.5, "p"), turn("b", 3, 0.0, "q")]
+    expected = [
+        (2 * (-1 + 0.5) / 2 + 2 * -1.0) / 4,
+        (2 * (1 + 0.5) / 2 + 2 * 1.0) / 4,
+        (2 * (1 - 1) / 2 + 2 * 0.0) / 4,
+        (0 + 2 * 0.5) / 2,
+    ]
+    assert AtPosition(kappa=2.0)(turns) == pytest.approx(expected)
+    # Coming back to a position in one game is one episode and no evidence about itself; the number of the turn does not matter.
+    again = [*turns, turn("b", 3, 8.0, "q", 1)]
+    assert AtPosition(kappa=2.0)(again)[3] == pytest.approx(0.5)
+    later = [turn("a", 0, 1.0, "p", 1), *turns[1:]]
+    assert AtPosition(kappa=2.0)(later)[1] == pytest.approx((2 * 0.75 + 2 * 0.0) / 4)
 
 
 def test_opponent_shrink_by_hand():

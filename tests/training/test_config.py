@@ -38,6 +38,8 @@ def test_order_of_precedence(tmp_path):
         ({"pool": "minimax"}, "minimax"),
         ({"warmup_player": "minimax"}, "KuhnPoker has no reference player 'minimax'"),
         ({"warmup_noise": 2.0}, "warmup_noise=2.0"),
+        ({"baseline": "position"}, "credit='trajectory' must be 'turn'"),
+        ({"baseline": "position", "credit": "turn", "group_size": 1}, "group_size=1 must be 2 or more"),
         ({"games": "DealOrNoDeal-v0", "pool_sampler": "nash"}, "needs a zero-sum game"),
         ({"sampler": "servers"}, "sampler_urls and sampler='servers' go together"),
         ({"sampler_urls": "http://localhost:8000/v1"}, "sampler_urls and sampler='servers' go together"),

@@ -1,5 +1,7 @@
 """Which reply gets which advantage, and how much each row weighs; steps are made by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from agents.agent import Reply
@@ -55,6 +57,18 @@ def test_turns_are_compared_turn_by_turn():
     assert advantages(trajs, credit="turn", **settings) == [0, 2, 0, -2]
     assert advantages(trajs, credit="turn", turn_buckets=1, **settings) == [3 - 1.5, 2 - 1.5, 3 - 2.5, 0 - 2.5]
     assert advantages(trajs, credit="trajectory", **settings) == [0, 0, 0, 0]
+
+
+def test_turns_are_compared_at_their_positions():
+    """Two games on one deal that come to the same position by different ways; one wins from there, one loses."""
+    trajs = [
+        replace(trajectory("a", 0, 1.0, step(), step(reward=1.0)), positions=("start", "p")),
+        replace(trajectory("a", 1, -1.0, step(), step(), step(reward=-1.0)), positions=("start", "q", "p")),
+    ]
+    settings = {"baseline": "position", "credit": "turn", "baseline_kappa": 1.0}
+    # Others at the position and on the deal, one each: of weight 1 and 1. Nobody else has been at "q"; on the deal, game 0 has
+    # a second turn, which won. Game 1's third turn has no third turn to be compared with.
+    assert advantages(trajs, **settings) == [1 + 1, 1 + 1, -1 - 1, -1 - 1, -1 - 0.5]
 
 
 @pytest.mark.parametrize("game", ["KuhnPoker-v0", "TicTacToe-v0"])

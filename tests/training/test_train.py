@@ -12,7 +12,7 @@ import torch
 
 from agents.play import play
 from agents.specs import make_agent
-from lmgames import solve
+from lmgames import GAMES, solve
 from lmgames.records import GameRecord, replay
 from lmgames.registry import make_game
 from training.advantages import variance_shares
@@ -101,6 +101,24 @@ def test_variance_shares_of_random_play():
     (shares,) = variance_shares([trajectory.outcome for trajectory in played]).values()
     assert shares["role"] == pytest.approx(1 / 136, abs=0.02)
     assert shares["deal"] == pytest.approx(8 / 17, abs=0.05)
+
+
+@pytest.mark.parametrize("game", list(GAMES))
+def test_positions_are_noted_where_they_are_compared(game):
+    """Games on one deal begin at one position; where something is hidden, other deals begin at others."""
+    options = {"games": {game: {}}, "games_per_step": 6, "group_size": 3, "baseline": "position", "credit": "turn"}
+    played = collect(load_config(None, {**options, "deals": "random"}), 0, {game: make_agent("random")})
+    assert all(len(trajectory.positions) == len(trajectory.steps) for trajectory in played)
+    first = {
+        trajectory.outcome.episode: position
+        for trajectory in played
+        for step, position in zip(trajectory.steps, trajectory.positions, strict=True)
+        if step.observation.turn == 0
+    }
+    assert first[0] == first[1] == first[2]
+    assert (first[0] != first[3]) == make_game(game).hidden_information
+    assert len({position for trajectory in played for position in trajectory.positions}) > 1  # they can be hashed
+    assert not collect(load_config(None, {**options, "baseline": "none"}), 0, {game: make_agent("random")})[0].positions
 
 
 def test_rows_are_the_sampled_tokens(small_run):
