@@ -102,6 +102,7 @@ class Arena:
 
 BRIEF = {"show_rules": False, "invalid_policy": "forfeit"}
 KUHN = {"games_per_step": 96, "group_size": 16}
+DEALS = {"games_per_step": 64}
 TALKERS = {  # games of free words: the warm start imitates the sentences of random play
     "games_per_step": 32,
     "group_size": 4,
@@ -121,7 +122,15 @@ ARENAS = {
         reads_like="kuhn",
         steps=150,
     ),
-    "deal": Arena("Deal or No Deal, coop", "deal_tiny", {"games_per_step": 64}, steps=30, batches=8),
+    "deal": Arena("Deal or No Deal, coop", "deal_tiny", DEALS, steps=40, batches=8),
+    "deal_semi": Arena(
+        "Deal or No Deal, semi",
+        "deal_tiny",
+        {**DEALS, "games.DealOrNoDeal-v0.objective": "semi"},
+        reads_like="deal",
+        steps=40,
+        batches=8,
+    ),
     "taboo": Arena("Adversarial Taboo", "kuhn_tiny", {**TALKERS, "games": {"AdversarialTaboo-v0": BRIEF}}, batches=8),
     "spy": Arena(
         "Who Is The Spy",
