@@ -37,7 +37,11 @@ def _thinking_is_empty(line: dict[str, Any], memory: Memory) -> str | None:
 def _one_role_wins(line: dict[str, Any], memory: Memory) -> str | None:
     streaks: dict[str, int] = memory.setdefault("one_sided", {})
     for role, won in line["won"].items():
-        streaks[role] = streaks.get(role, 0) + 1 if won > ONE_SIDED else 0
+        game = role.rpartition("/")[0]
+        others = [share for other, share in line["won"].items() if other != role and other.rpartition("/")[0] == game]
+        # Where all may gain together, as in a deal, all winning is no collapse.
+        one_sided = won > ONE_SIDED and any(share < 1 - ONE_SIDED for share in others)
+        streaks[role] = streaks.get(role, 0) + 1 if one_sided else 0
     roles = [role for role, streak in streaks.items() if streak >= ONE_SIDED_STEPS]
     if roles:
         return f"{', '.join(roles)} won more than {ONE_SIDED:.0%} of the games of self-play for {ONE_SIDED_STEPS} steps"

@@ -58,6 +58,19 @@ def test_one_side_has_to_win_for_twenty_steps_and_memory_comes_back():
     assert again.check({**HEALTHY, "reply_median": 10.0}).keys() == {"short_replies"}, "the start is remembered, too"
 
 
+@pytest.mark.parametrize(
+    "won",
+    [
+        {"opener": 1.0, "responder": 0.99},  # they agree, and both gain
+        {"A-v0/x": 1.0, "A-v0/o": 0.5, "B-v0/first": 0.02, "B-v0/second": 0.5},  # who loses sits in another game
+        {"player": 0.97},  # all seats share a role
+    ],
+)
+def test_no_side_is_beaten_where_all_gain(won):
+    alarms = Alarms()
+    assert not any(alarms.check({**HEALTHY, "won": won}) for _ in range(30))
+
+
 def test_models_that_never_think_are_no_alarm():
     alarms = Alarms()
     for _ in range(3):
