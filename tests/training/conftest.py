@@ -10,8 +10,8 @@ import pytest
 import torch
 
 
-@pytest.fixture
-def on_ranks(tmp_path, request):
+@pytest.fixture(scope="module")
+def on_ranks(tmp_path_factory, request):
     """on_ranks(size, work, *arguments): what `work(world, *arguments)` gives on each of `size` CPU processes, by rank.
 
     `work` is a function at the top of the test's module.
@@ -21,8 +21,7 @@ def on_ranks(tmp_path, request):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        folder = tmp_path / f"ranks-{work.__name__}"
-        folder.mkdir()
+        folder = tmp_path_factory.mktemp(f"ranks-{work.__name__}")
         torch.save(arguments, folder / "arguments.pt")
         command = [sys.executable, Path(__file__).with_name("ranks.py"), request.path, work.__name__, folder]
         place = {"WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}

@@ -27,6 +27,13 @@ SETTINGS = {
     "row_reject": 0.0,
     "lr": 1e-3,
 }
+BF16 = {"compute_dtype": "bfloat16", "kl_kind": "k3", "entropy_target": 0.0}
+IN_BF16 = {
+    "full": BF16,
+    "full, checkpointing": {**BF16, "gradient_checkpointing": True},
+    "lora": {**BF16, "lora_rank": 4, "base_dtype": "bfloat16"},
+    "lora, checkpointing": {**BF16, "lora_rank": 4, "base_dtype": "bfloat16", "gradient_checkpointing": True},
+}
 KINDS = {
     "full": {},
     "lora": {"lora_rank": 4, "gradient_checkpointing": True},
@@ -45,8 +52,8 @@ def rows():
     return found + found[:4]
 
 
-def learner_of(kind, folder, world, **changes):
-    config = load_config("kuhn_tiny", {**SETTINGS, "micro_batch_tokens": 40, **KINDS[kind], **changes})
+def learner_of(settings, folder, world):
+    config = load_config("kuhn_tiny", {**SETTINGS, "micro_batch_tokens": 40, **settings})
     model, tokenizer = load_policy(config, folder, world.device)
     with torch.no_grad():  # an adapter begins at 0, and all slow copies at the weights: move them apart
         for number, parameter in enumerate(each for each in model.parameters() if each.requires_grad):
@@ -68,22 +75,24 @@ def nearly_all_close(one, other):
 
 def take_up(world, folder, kind):
     """A learner as it was saved, whatever number of processes it was saved by."""
-    learner, _ = learner_of(kind, Path(folder), world)
+    learner, _ = learner_of(KINDS[kind], Path(folder), world)
     step, state = load_latest(Path(folder) / kind)
     load_tensors(Path(folder) / kind, step, learner.tensors(), world)
     learner.load_state_dict(state)
     return learner.step_number, {name: whole(tensor) for name, tensor in learner.tensors().items()}
 
 
-def learn_and_take_up(world, folder, folder_of_one):
-    return learn(world, folder), {kind: take_up(world, folder_of_one, kind) for kind in ("full", "lora")}
+def everything(world, folder, folder_of_one):
+    """Processes take long to start: all that is asked of two of them."""
+    taken_up = {kind: take_up(world, folder_of_one, kind) for kind in ("full", "lora")}
+    return learn(world, folder), taken_up, learn_in_bf16(world, folder)
 
 
 def learn(world, folder):
     """By kind: two steps' gradients, statistics and weights; the second step has rows for one rank alone."""
     found = {}
     for kind in KINDS:
-        learner, tokenizer = learner_of(kind, Path(folder), world)
+        learner, tokenizer = learner_of(KINDS[kind], Path(folder), world)
         steps = []
         for of_step in (rows(), rows()[:1]):
             stats = learner.learn(of_step, norm_tokens=10.0)
@@ -96,13 +105,60 @@ def learn(world, folder):
     return found
 
 
-def test_two_ranks_learn_and_save_what_one_process_does(on_ranks, tmp_path):
+def learn_in_bf16(world, folder):
+    """By kind: a step's gradient, its norm, and the types of what is kept, of what is never trained and of what layers give."""
+    return {kind: step_in_bf16(world, Path(folder) / "bf16" / kind, settings) for kind, settings in IN_BF16.items()}
+
+
+def step_in_bf16(world, folder, settings):
+    learner, _ = learner_of(settings, folder, world)
+    parameters = dict(learner.model.named_parameters())
+    given = set()
+    for layer in learner.model.modules():
+        if type(layer).__name__ == "Qwen3MLP":
+            layer.register_forward_hook(lambda layer, asked, out: given.add(out.dtype))
+    stats = learner.learn(rows(), norm_tokens=10.0)
+    save_step(folder, 1, learner.state_dict(), learner.tensors(), keep=1, world=world)
+    kept = {
+        each.dtype
+        for each in (*learner.tensors().values(), *(each.grad for each in parameters.values() if each.requires_grad))
+    }
+    frozen = {each.dtype for name, each in parameters.items() if ".lora_" not in name and not each.requires_grad}
+    return gradient(learner), stats.grad_norm, kept, frozen, given
+
+
+@pytest.fixture(scope="module")
+def of_one_and_two(on_ranks, tmp_path_factory):
+    """(folder, what one process found, what each of two found) of `everything`; the folder has what one saved in `alone`."""
+    folder = tmp_path_factory.mktemp("ranks")
+    alone = folder / "alone"
+    of_one = learn(ALONE, alone), learn_in_bf16(ALONE, alone)
+    return folder, of_one, on_ranks(2, everything, str(folder), str(alone))
+
+
+@pytest.mark.parametrize("kind", IN_BF16)
+def test_two_ranks_compute_in_bf16_over_fp32_weights(kind, of_one_and_two):
+    """FSDP2 casts whole layers, autocast some operations: the gradients agree as well as rounding to 8 bits lets them."""
+    folder, (_, of_one), on_both = of_one_and_two
+    expected, expected_norm, *_ = of_one[kind]
+    for _, _, of_rank in on_both:
+        found, norm, kept, frozen, given = of_rank[kind]
+        assert torch.nn.functional.cosine_similarity(expected, found, dim=0) > 0.995
+        assert norm == pytest.approx(expected_norm, rel=0.02)
+        assert kept == {torch.float32}
+        assert frozen == ({torch.bfloat16} if "lora" in kind else set())
+        assert given == {torch.bfloat16}
+    saved = read_tensors(folder / "bf16" / kind, 1)
+    assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
+    assert saved.keys() == read_tensors(folder / "alone" / "bf16" / kind, 1).keys()
+
+
+def test_two_ranks_learn_and_save_what_one_process_does(of_one_and_two):
     """Full weights, LoRA with gradient checkpointing, without shared beginnings, several updates a step; a rank without rows.
     And each takes up what the other has saved, to the bit."""
+    tmp_path, (of_one, _), on_both = of_one_and_two
     folder_of_one = tmp_path / "alone"
-    of_one = learn(ALONE, folder_of_one)
-    on_both = on_ranks(2, learn_and_take_up, str(tmp_path), str(folder_of_one))
-    of_ranks = [learnt for learnt, _ in on_both]
+    of_ranks = [learnt for learnt, _, _ in on_both]
     for kind in KINDS:
         steps, weights = of_one[kind]
         for found_steps, found_weights in (of_rank[kind] for of_rank in of_ranks):
@@ -125,7 +181,7 @@ def test_two_ranks_learn_and_save_what_one_process_does(on_ranks, tmp_path):
         of_two = (take_up(ALONE, tmp_path, kind), read_tensors(tmp_path / kind, 2))
         for (step, taken_up), saved in (
             of_two,
-            *((found[kind], read_tensors(folder_of_one / kind, 2)) for _, found in on_both),
+            *((found[kind], read_tensors(folder_of_one / kind, 2)) for _, found, _ in on_both),
         ):
             assert step == 2
             assert taken_up.keys() == saved.keys()
@@ -135,7 +191,7 @@ def test_two_ranks_learn_and_save_what_one_process_does(on_ranks, tmp_path):
 def test_uneven_parts_give_one_gradient(tmp_path):
     found = []
     for micro_batch_tokens in (10_000, 33, 1):
-        learner, _ = learner_of("full", tmp_path, ALONE, micro_batch_tokens=micro_batch_tokens)
+        learner, _ = learner_of({"micro_batch_tokens": micro_batch_tokens}, tmp_path, ALONE)
         learner.update([replace(row) for row in rows()], norm_tokens=10.0)
         found.append(gradient(learner))
     assert torch.allclose(found[0], found[1], atol=1e-6 * float(found[0].abs().max()))
