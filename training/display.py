@@ -73,16 +73,16 @@ class RichDisplay:
     def _warn(self, line: dict[str, Any]) -> None:
         """Skipped steps, and alarms as they go off, are said at once."""
         if "skipped" in line:
-            self.console.print(f"step {line['step']} skipped: {line['skipped']}", highlight=False)
+            self.console.print(f"step {line['step']} skipped: {line['skipped']}", highlight=False, soft_wrap=True)
         alarms = line.get("alarms", {})
         for name in alarms.keys() - self._ringing:
-            self.console.print(f"step {line['step']} alarm: {alarms[name]}", highlight=False)
+            self.console.print(f"step {line['step']} alarm: {alarms[name]}", highlight=False, soft_wrap=True)
         self._ringing = set(alarms)
 
     def _show(self, name: str, done: int, total: int, text: str) -> None:
         if self.plain:
             if done % self.every == 0 or done == total:
-                self.console.print(f"{name} {done}/{total} {text}".rstrip(), highlight=False)
+                self.console.print(f"{name} {done}/{total} {text}".rstrip(), highlight=False, soft_wrap=True)
             return
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(name, total=total, figures="")

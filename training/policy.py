@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from agents.models.adapters import peft_at_work
 from training import weights
 from training.checkpoint import write_folder
 from training.config import Config
@@ -103,7 +104,7 @@ def _with_lora(model: Any, config: Config) -> Any:
     )
     linear = sorted({name.rsplit(".", 1)[-1] for name, each in model.named_modules() if isinstance(each, nn.Linear)})
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), peft_at_work():
             torch.manual_seed(config.seed)
             adapted = get_peft_model(model, lora)
     except ValueError as error:

@@ -1,7 +1,9 @@
 """One engine with several LoRA adapters: each as a model of its own."""
 
+import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,3 +100,11 @@ class AdapterModel(Model):
 
     def fingerprint(self) -> dict[str, Any]:
         return {**self.engine.fingerprint(), "adapter": self.adapter, "adapter_version": self.version}
+
+
+@contextmanager
+def peft_at_work() -> Iterator[None]:
+    """Inside, peft may wrap a model without a word: it asks for a setting by a name that transformers has deprecated."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield

@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from agents.agent import Agent
 from agents.model_agent import ModelAgent
-from agents.models.adapters import AdapterEngine, adapter_folder, check_loaded
+from agents.models.adapters import AdapterEngine, adapter_folder, check_loaded, peft_at_work
 from agents.models.model import Completion, FinishReason, Model, Request, Sampling, common_prefix
 from agents.models.revision import revision_of
 from lmgames.chance import Chance
@@ -614,7 +614,8 @@ def _with_adapter(model: Any, name: str, folder: Path) -> Any:
     if not hasattr(model, "peft_config"):
         training = model.training
         flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-        wrapped = PeftModel.from_pretrained(model, folder, adapter_name=name).train(training)
+        with peft_at_work():
+            wrapped = PeftModel.from_pretrained(model, folder, adapter_name=name).train(training)
         for parameter, flag in flags:  # peft freezes the base
             parameter.requires_grad_(flag)
         return wrapped

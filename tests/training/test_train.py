@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from agents.specs import make_agent
 from lmgames import GAMES, solve
 from lmgames.records import GameRecord, replay
 from lmgames.registry import make_game
+from training.__main__ import main
 from training.advantages import variance_shares
 from training.checkpoint import load_latest, read_metrics, read_tensors
 from training.config import load_config
@@ -315,6 +317,24 @@ def test_metrics_of_a_run(tmp_path):
     names = dict(scalars(lines[4]))
     assert names["against/nash/first/mean"] == lines[4]["against"]["nash"]["first"]["mean"]
     assert names["cells/KuhnPoker-v0/first/self/games"] == lines[4]["cells"]["KuhnPoker-v0/first/self"]["games"]
+
+
+IN_LORA = {"lora_rank": 4, "base_dtype": "bfloat16", "compute_dtype": "bfloat16", "gradient_checkpointing": "true"}
+
+
+@pytest.mark.parametrize("settings", [{}, IN_LORA], ids=["full", "lora"])
+def test_a_run_says_its_own_lines_and_nothing_else(settings, tmp_path, capfd):
+    """No warning of a library, no progress bar of one: also of pools that load what the run has saved."""
+    small = {**SMALL, "steps": 2, "save_every": 1, "play_every": 1, "play_past": 1, "snapshot_every": 1, "p_self": 0.5}
+    arguments = [word for name, value in (small | settings).items() for word in (f"--{name}", str(value))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert main(["kuhn_tiny", "--run", str(tmp_path / "run"), *arguments]) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    own = ("warm start 6/6", "self-play 0/2", "self-play 2/2", "trained model: ")
+    assert [line for line in out.splitlines() if not line.startswith(own) and " alarm: " not in line] == []
+    assert [out.count(line) for line in own] == [1] * 4
 
 
 def test_a_pool_is_never_cut_down(tmp_path):
