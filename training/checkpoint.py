@@ -10,6 +10,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
 from training.distributed import ALONE, World
+
+_LEFT = re.compile(r"(.+)\.(partial|replaced)-\d+")  # names of what is being written, removed or replaced: by which process
 
 
 def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
@@ -56,6 +59,15 @@ def _complete(partial: Path, target: Path) -> None:
     else:
         os.replace(partial, target)
     _sync(target.parent)
+
+
+def remove_folder(folder: Path) -> None:
+    """Makes a folder disappear whole: moved aside in one step, under a name that `clear_partial` knows, and then removed."""
+    partial = _beside(folder, "partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    os.replace(folder, partial)
+    _sync(folder.parent)
+    shutil.rmtree(partial)
 
 
 def _sync(path: Path) -> None:
@@ -123,7 +135,7 @@ def save_step(
     if world.is_main:
         for old in _complete_steps(run)[:-keep]:
             if not keep_every or _number(old) % keep_every:
-                shutil.rmtree(old)
+                remove_folder(old)
 
 
 @contextmanager
@@ -176,16 +188,19 @@ def read_tensors(run: Path, step: int) -> dict[str, Tensor]:
 
 
 def clear_partial(run: Path) -> None:
-    """Removes what killed processes have left half written in a run's folder, and puts back what they were about to replace."""
-    for parent in (run, run / "steps", run / "pool"):
-        for old in parent.glob("*.replaced-*"):
-            kept = old.with_name(old.name.rsplit(".replaced-", 1)[0])
-            if kept.exists():
+    """Removes what killed processes have left half written or half removed anywhere in a run's folder, and puts back what they were
+    about to replace. No other process uses the folder."""
+    for parent, folders, files in os.walk(run):
+        left = {name: match for name in (*folders, *files) if (match := _LEFT.fullmatch(name))}
+        folders[:] = [name for name in folders if name not in left]  # what is inside goes with it
+        for name, found in left.items():
+            old, kept = Path(parent, name), Path(parent, found[1])
+            if found[2] == "replaced" and not kept.exists():
+                os.replace(old, kept)
+            elif old.is_dir():
                 shutil.rmtree(old)
             else:
-                os.replace(old, kept)
-        for left in parent.glob("*.partial-*"):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+                old.unlink()
 
 
 def _number(step: Path) -> int:

@@ -4,9 +4,10 @@ RUN/start/                   the model at the start
 RUN/evaluated/step_000100/   the weight EMA at an evaluation by games; as many of the last as `play_past` reaches back are kept
 """
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from training.checkpoint import remove_folder
 
 START = "start"
 
@@ -24,7 +25,7 @@ def keep_for_later(run: Path, step: int, back: Sequence[int], save: Callable[[Pa
         return
     save(run / "evaluated" / f"step_{step:06d}")
     for old in _evaluated_before(run, step + 1)[: -max(back)] if removes else ():
-        shutil.rmtree(old)
+        remove_folder(old)
 
 
 def past_selves(run: Path, step: int, back: Sequence[int]) -> dict[str, Path]:

@@ -191,6 +191,7 @@ def _train(config: Config, folder: Path, display: Display, world: World) -> dict
     if world.is_main:
         clear_partial(folder)
         write_file(saved, config.to_json())
+    world.barrier()  # nobody reads what is being cleared
     run = new_run(config, folder, world)
     done = load_latest(folder)
     if done is not None:

@@ -1,6 +1,8 @@
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from training.checkpoint import (
     save_step,
     write_folder,
 )
+from training.past import keep_for_later, past_selves
 
 
 def test_newest_whole_checkpoint_wins(tmp_path):
@@ -71,6 +74,47 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["steps"]
     assert [path.name for path in (tmp_path / "steps").iterdir()] == ["step_000001"]
     assert load_latest(tmp_path) == (1, {})
+
+
+@pytest.mark.parametrize("place", ["evaluated", "games", "sampler/servers/weights", "pool", "."])
+def test_what_a_killed_process_left_is_cleared_in_every_folder(place, tmp_path):
+    folder = tmp_path / place
+    for name in ("old.replaced-77", "new", "new.replaced-7", "half.partial-77"):
+        (folder / name).mkdir(parents=True)
+    (folder / "lines.partial-77").write_text("{")
+    (folder / "of a user.partial").write_text("")
+    clear_partial(tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == ["new", "of a user.partial", "old"]
+
+
+def test_a_checkpoint_half_removed_does_not_count_as_one(tmp_path, monkeypatch):
+    """Killed while older ones are removed: what is left of those is never read, and is cleared."""
+    for step in (1, 2):
+        save_step(tmp_path, step, {"steps": step}, TENSORS, keep=2)
+
+    def killed(folder):
+        (Path(folder) / "state.pt").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("training.checkpoint.shutil.rmtree", lambda folder, **_: _ or killed(folder))
+        with pytest.raises(KeyboardInterrupt):
+            save_step(tmp_path, 3, {"steps": 3}, TENSORS, keep=2)
+    shutil.rmtree(tmp_path / "steps" / "step_000003")
+    shutil.rmtree(tmp_path / "steps" / "step_000002")
+    assert load_latest(tmp_path) is None
+    clear_partial(tmp_path)
+    assert list((tmp_path / "steps").iterdir()) == []
+
+
+def test_an_old_self_is_removed_whole(tmp_path, monkeypatch):
+    for step in (1, 2):
+        keep_for_later(tmp_path, step, (1,), lambda folder: folder.mkdir(parents=True))
+    with monkeypatch.context() as patched:
+        patched.setattr("training.checkpoint.shutil.rmtree", lambda folder, **_: None)  # it goes no further
+        keep_for_later(tmp_path, 3, (1,), lambda folder: folder.mkdir(parents=True))
+    assert list(past_selves(tmp_path, 4, (1,)).values()) == [tmp_path / "start", tmp_path / "evaluated" / "step_000003"]
+    assert not (tmp_path / "evaluated" / "step_000002").exists()
 
 
 def test_no_checkpoint(tmp_path):
