@@ -9,14 +9,15 @@ means shrunk towards each other: James and Stein (1961).
 """
 
 from abc import ABC, abstractmethod
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+Key = TypeVar("Key", bound=Hashable)
 Cell = tuple[str | int, ...]
 """(game, role, opponent), and the turn where turns are compared."""
 
@@ -89,29 +90,72 @@ class Mean(Baseline):
         return [sums[self.key(outcome)][0] / sums[self.key(outcome)][1] for outcome in outcomes]
 
 
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What the other episodes that an outcome may be compared with were paid.
+
+    Args:
+        mean: of their returns; 0 where there are none.
+        episodes: how many they are.
+    """
+
+    mean: float
+    episodes: int
+
+    def drawn_to(self, wider: "Others", kappa: float) -> "Others":
+        """Shrunk towards a mean that leans on more: (n mean + kappa wider.mean) / (n + kappa). A mean of nothing has no weight:
+        it is unknown, not 0."""
+        pull = kappa if wider.episodes else 0.0
+        if not self.episodes + pull:
+            return self
+        return Others(
+            (self.episodes * self.mean + pull * wider.mean) / (self.episodes + pull), max(self.episodes, wider.episodes)
+        )
+
+
 class LeaveOneOut(Baseline):
     """Mean return of the other episodes with the same key: unbiased. The whole episode is left out, since seats that share a
-    role share its fate. 0 for an outcome that has no other episode to compare with."""
+    role share its fate.
 
-    def __init__(self, key: Callable[[Outcome], Hashable]):
-        self.key = key
+    Args:
+        keys: the narrowest first; an outcome is compared by the first with which any other episode has the same key. By none: 0.
+    """
+
+    def __init__(self, *keys: Callable[[Outcome], Hashable]):
+        self.keys = keys
 
     def __call__(self, outcomes: Sequence[Outcome]) -> list[float]:
-        sums = _sums((self.key(outcome), outcome.return_) for outcome in outcomes)
-        own = _sums(((self.key(outcome), outcome.episode), outcome.return_) for outcome in outcomes)
-        baselines = []
-        for outcome in outcomes:
-            total, count = sums[self.key(outcome)]
-            mine, seats = own[self.key(outcome), outcome.episode]
-            baselines.append((total - mine) / (count - seats) if count > seats else 0.0)
-        return baselines
+        by_key = [others(outcomes, key) for key in self.keys]
+        return [_first(among).mean for among in zip(*by_key, strict=True)]
+
+
+def others(outcomes: Sequence[Outcome], key: Callable[[Outcome], Hashable]) -> list[Others]:
+    """For each outcome the other episodes of this step with the same key."""
+    sums = _sums((key(outcome), outcome.return_) for outcome in outcomes)
+    own = _sums(((key(outcome), outcome.episode), outcome.return_) for outcome in outcomes)
+    episodes = Counter(of_key for of_key, _ in own)
+    found = []
+    for outcome in outcomes:
+        total, count = sums[key(outcome)]
+        mine, seats = own[key(outcome), outcome.episode]
+        mean = (total - mine) / (count - seats) if count > seats else 0.0
+        found.append(Others(mean, episodes[key(outcome)] - 1))
+    return found
+
+
+def _first(among: Iterable[Others]) -> Others:
+    """The first that are any."""
+    return next((each for each in among if each.episodes), Others(0.0, 0))
 
 
 class RoleEMA(Baseline):
     """Exponential moving average of the cell's returns, read before it is updated (RAE of SPIRAL's released code).
 
+    An episode counts once, by the mean of its outcomes in the cell, after all of them have been compared: seats that share a role,
+    and turns that share a bucket, know of each other's luck. With one seat a cell this is SPIRAL's.
+
     Args:
-        decay: weight of the past; 0.95 looks back about 20 outcomes.
+        decay: weight of the past; 0.95 looks back about 20 episodes.
         debias: divide by 1 - decay**n, so that the start at 0 is not taken for experience. SPIRAL does not.
     """
 
@@ -130,12 +174,17 @@ class RoleEMA(Baseline):
         return self.average[cell] / (1 - self.decay ** self.count[cell])
 
     def __call__(self, outcomes: Sequence[Outcome]) -> list[float]:
-        baselines = []
-        for outcome in outcomes:
-            cell = outcome.cell
-            baselines.append(self.value(cell))
-            self.average[cell] = self.decay * self.average[cell] + (1 - self.decay) * outcome.return_
-            self.count[cell] += 1
+        episodes: dict[int, list[int]] = defaultdict(list)  # to the numbers of their outcomes, in the order they ended
+        for number, outcome in enumerate(outcomes):
+            episodes[outcome.episode].append(number)
+        baselines = [0.0] * len(outcomes)
+        for numbers in episodes.values():
+            for number in numbers:
+                baselines[number] = self.value(outcomes[number].cell)
+            paid = _sums((outcomes[number].cell, outcomes[number].return_) for number in numbers)
+            for cell, (total, count) in paid.items():
+                self.average[cell] = self.decay * self.average[cell] + (1 - self.decay) * (total / count)
+                self.count[cell] += 1
         return baselines
 
     def state_dict(self) -> dict[str, Any]:
@@ -159,23 +208,16 @@ class Shrink(Baseline):
 
     def __init__(self, kappa: float = 8.0, decay: float = 0.95):
         self.kappa = kappa
-        self.now = LeaveOneOut(_cell)
         self.past = RoleEMA(decay, debias=True)
 
     def __call__(self, outcomes: Sequence[Outcome]) -> list[float]:
-        others = {cell: len(episodes) - 1 for cell, episodes in _episodes(outcomes).items()}
-        had_past = {cell: self.past.count[cell] > 0 for cell in others}
+        # Of earlier steps only: none of this step's outcomes is in it.
         past = {
-            cell: self.past.value(cell) for cell in others
-        }  # of earlier steps only: none of this step's outcomes is in it
-        now = self.now(outcomes)
+            cell: Others(self.past.value(cell), self.past.count[cell]) for cell in {outcome.cell for outcome in outcomes}
+        }
         self.past(outcomes)
-        baselines = []
-        for outcome, loo in zip(outcomes, now, strict=True):
-            count = others[outcome.cell]
-            weight = count / (count + self.kappa) if had_past[outcome.cell] else float(count > 0)
-            baselines.append(weight * loo + (1 - weight) * past[outcome.cell])
-        return baselines
+        now = others(outcomes, _cell)
+        return [mean.drawn_to(past[outcome.cell], self.kappa).mean for outcome, mean in zip(outcomes, now, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
         return self.past.state_dict()
@@ -196,23 +238,18 @@ class OpponentShrink(Baseline):
 
     def __init__(self, kappa: float = 8.0):
         self.kappa = kappa
-        self.against = LeaveOneOut(_cell)
-        self.role = LeaveOneOut(_role)
 
     def __call__(self, outcomes: Sequence[Outcome]) -> list[float]:
-        others = {cell: len(episodes) - 1 for cell, episodes in _episodes(outcomes).items()}
-        baselines = []
-        for outcome, own, role in zip(outcomes, self.against(outcomes), self.role(outcomes), strict=True):
-            count = others[outcome.cell]
-            baselines.append((count * own + self.kappa * role) / (count + self.kappa))
-        return baselines
+        against, role = others(outcomes, _cell), others(outcomes, _role)
+        return [own.drawn_to(all_, self.kappa).mean for own, all_ in zip(against, role, strict=True)]
 
 
 class AtPosition(Baseline):
     """For turns: the mean of the other episodes that stood at the same position, drawn towards those of the deal.
 
     (n m_position + kappa m_deal) / (n + kappa), both means without the own episode, n other episodes that stood there. What is left
-    is what the move changed: a won position gives no credit to the moves that come after. Positions are the anchor states of GiGPO
+    is what the move changed: a won position gives no credit to the moves that come after. Where one of the means is of nothing, the
+    other stands alone; where both are, the mean of the cell's other episodes does. Positions are the anchor states of GiGPO
     (2505.10978, section 3.3), whose deviation by group is left out.
 
     Args:
@@ -221,18 +258,10 @@ class AtPosition(Baseline):
 
     def __init__(self, kappa: float = 8.0):
         self.kappa = kappa
-        self.here = LeaveOneOut(_position)
-        self.deal = LeaveOneOut(_cell_and_group)
 
     def __call__(self, outcomes: Sequence[Outcome]) -> list[float]:
-        stood: dict[Hashable, set[int]] = defaultdict(set)
-        for outcome in outcomes:
-            stood[_position(outcome)].add(outcome.episode)
-        baselines = []
-        for outcome, here, deal in zip(outcomes, self.here(outcomes), self.deal(outcomes), strict=True):
-            count = len(stood[_position(outcome)]) - 1
-            baselines.append((count * here + self.kappa * deal) / (count + self.kappa))
-        return baselines
+        by_key = (others(outcomes, key) for key in (_position, _cell_and_group, _cell))
+        return [_first((here.drawn_to(deal, self.kappa), cell)).mean for here, deal, cell in zip(*by_key, strict=True)]
 
 
 class Auto(Baseline):
@@ -255,7 +284,7 @@ class Auto(Baseline):
         self.choices: dict[str, Baseline] = {
             "none": NoBaseline(),
             "shrink": shrink,
-            "seed_role_loo": LeaveOneOut(_cell_and_group),
+            "seed_role_loo": LeaveOneOut(_cell_and_group, _cell),
         }
         self.promised: dict[str, dict[str, float]] = {}  # game -> choice -> mean square of the advantages
 
@@ -339,8 +368,8 @@ def _everything(_: Outcome) -> Hashable:
     return None
 
 
-def _sums(pairs: Iterable[tuple[Hashable, float]]) -> dict[Hashable, tuple[float, int]]:
-    sums: dict[Hashable, tuple[float, int]] = {}
+def _sums(pairs: Iterable[tuple[Key, float]]) -> dict[Key, tuple[float, int]]:
+    sums: dict[Key, tuple[float, int]] = {}
     for key, value in pairs:
         total, count = sums.get(key, (0.0, 0))
         sums[key] = (total + value, count + 1)
@@ -361,7 +390,7 @@ BASELINES: dict[str, Callable[..., Baseline]] = {
     "role_loo": lambda: LeaveOneOut(_cell),
     "role_ema": RoleEMA,
     "seed_role": lambda: Mean(_cell_and_group),
-    "seed_role_loo": lambda: LeaveOneOut(_cell_and_group),
+    "seed_role_loo": lambda: LeaveOneOut(_cell_and_group, _cell),
     "shrink": Shrink,
     "opponent_shrink": OpponentShrink,
     "position": AtPosition,

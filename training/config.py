@@ -133,6 +133,8 @@ class Config:
     between roles and between deals, and logs what and why."""
     ema_baseline_decay: float = 0.95
     """Of `role_ema`, `shrink` and `auto`; 0.95 as SPIRAL."""
+    ema_baseline_debias: bool = False
+    """`role_ema` without the bias of its start at 0: divided by 1 - decay**n. SPIRAL does not; `shrink` and `auto` always do."""
     baseline_kappa: float = 8.0
     """Of `shrink`, `opponent_shrink`, `position` and `auto`: games at which a mean and what it is drawn towards weigh the same."""
     credit: Literal["trajectory", "turn"] = "trajectory"
@@ -147,9 +149,11 @@ class Config:
     advantage_clip: float = 5.0
     """Advantages are cut to plus and minus this, after scaling; 0 for no limit. Hits are logged."""
     drop_zero_advantage: bool = True
-    """Leave rows out that teach nothing: advantage 0 to 1e-8, and no KL or entropy taken. They still count in the divisor."""
+    """Leave rows out that teach nothing: advantage 0 to 1e-8, and no KL or entropy taken. They still count in the divisor,
+    unless `rows_per_step` draws."""
     rows_per_step: int = 0
-    """Rows to learn from, drawn at random among those that teach something; 0 for all. SPIRAL draws 128."""
+    """Rows to learn from, drawn at random among those that teach something; 0 for all. SPIRAL draws 128. The rows that are drawn
+    are then all that the divisor counts, as in SPIRAL: neither those that teach nothing nor the rest of the others."""
     row_weights: Literal["token", "row", "const", "game", "role"] = "const"
     """How rows of different length and seats of different turns weigh, see `training.credit.WEIGHTS`."""
 
@@ -343,6 +347,10 @@ class Config:
     def _check_combinations(self) -> None:
         if self.credit == "turn" and self.forfeits == "pay":
             raise ValueError("forfeits='pay' pays a whole game; with credit='turn' say forfeits='mask' or 'keep'")
+        if self.ema_baseline_debias and "role_ema" not in (self.baseline, self.invalid_baseline):
+            raise ValueError(
+                f"ema_baseline_debias=true is of role_ema; baseline={self.baseline!r}, invalid_baseline={self.invalid_baseline!r}"
+            )
         if self.baseline == "position" and self.credit != "turn":
             raise ValueError(f"baseline='position' compares turns: credit={self.credit!r} must be 'turn'")
         if self.loss == "reinforce" and self.epochs * self.minibatches > 1:

@@ -42,7 +42,8 @@ class Credited:
 
     Args:
         rows: to learn from.
-        norm_tokens: divisor of their loss, one for the whole step; rows that were dropped count in it.
+        norm_tokens: divisor of their loss, one for the whole step; rows that were dropped because they teach nothing count in it,
+            those that `rows_per_step` did not draw do not.
         metrics: by cell, and what the baseline has decided.
     """
 
@@ -199,7 +200,9 @@ class Credit:
 
 def make_baseline(name: str, config: Config) -> Baseline:
     """A baseline by name, with the run's settings."""
-    settings = {}
+    settings: dict[str, Any] = {}
+    if name == "role_ema":
+        settings["debias"] = config.ema_baseline_debias
     if name in ("role_ema", "shrink", "auto"):
         settings["decay"] = config.ema_baseline_decay
     if name in ("shrink", "opponent_shrink", "position", "auto"):

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ FOUR = outcomes(("first", "a", 0, 1.0), ("first", "a", 1, 3.0), ("first", "b", 2
         ("role_batch", [3, 3, 3, -2]),
         ("role_loo", [4, 3, 2, 0]),  # the other two first seats; the only second seat has nobody to compare with
         ("seed_role", [2, 2, 5, -2]),
-        ("seed_role_loo", [3, 1, 0, 0]),  # group b has one game
+        ("seed_role_loo", [3, 1, 2, 0]),  # group b has one game: the cell's others; there is no other second seat
     ],
 )
 def test_baselines_by_hand(name, expected):
@@ -66,6 +67,39 @@ def test_role_ema_is_read_before_it_is_updated():
 def test_role_ema_debiased_starts_at_the_first_return():
     stream = outcomes(("first", 0, 0, 2.0), ("first", 0, 1, 2.0), ("first", 0, 2, 2.0))
     assert RoleEMA(0.95, debias=True)(stream) == pytest.approx([0.0, 2.0, 2.0])
+
+
+def test_seats_of_one_game_are_not_each_others_ema():
+    """Five villagers: all are compared with the games before, and their game counts once, by its mean."""
+    ema = RoleEMA(0.95)
+    first = [("villager", 0, 0, value) for value in (1.0, 1.0, 1.0, 1.0, 6.0)]
+    assert ema(outcomes(*first, ("villager", 0, 1, 4.0), ("wolf", 0, 0, -3.0))) == [0, 0, 0, 0, 0, pytest.approx(0.1), 0]
+    assert ema.count == {(GAME, "villager", "self"): 2, (GAME, "wolf", "self"): 1}
+    assert ema.value((GAME, "villager", "self")) == pytest.approx(0.95 * (0.05 * 2) + 0.05 * 4)
+
+
+@pytest.mark.parametrize("debias", [False, True])
+def test_role_ema_leaves_the_gradient_of_a_shared_role_alone(debias):
+    """A public good: each of five seats of one role pays 0.5 to give all 0.2 a head of three times as much. The exact gradient at
+    even odds is a quarter of 0.6 - 0.5, for the last seat as for the first."""
+    rng = np.random.default_rng(9)
+    gives_GS = rng.random((12_000, 5)) < 0.5  # G = games, S = seats
+    paid_GS = 0.6 * gives_GS.sum(1, keepdims=True) - 0.5 * gives_GS
+    rows = [("citizen", 0, game, value) for game, of_game in enumerate(paid_GS) for value in of_game]
+    advantage_GS = paid_GS - np.reshape(RoleEMA(0.95, debias=debias)(outcomes(*rows)), (-1, 5))
+    estimates = advantage_GS * (gives_GS - 0.5)
+    error = np.std(estimates, axis=0) / math.sqrt(len(estimates))
+    assert (abs(np.mean(estimates, axis=0) - 0.025) < 4 * error).all()
+    assert 4 * error.max() < 0.02, "enough games to tell"
+
+
+def test_turns_that_share_a_bucket_are_not_each_others_ema():
+    """What an early turn is paid holds what the later one is: the later one must not be compared with it."""
+
+    def turn(episode, value):
+        return Outcome(GAME, "first", "self", "a", episode, value, turn=7)
+
+    assert RoleEMA(0.5)([turn(0, 6.0), turn(0, 2.0), turn(1, 0.0)]) == [0, 0, 2]
 
 
 def test_order_of_update_is_a_constant_factor():
@@ -187,14 +221,28 @@ def test_turns_at_one_position_by_hand():
         (2 * (-1 + 0.5) / 2 + 2 * -1.0) / 4,
         (2 * (1 + 0.5) / 2 + 2 * 1.0) / 4,
         (2 * (1 - 1) / 2 + 2 * 0.0) / 4,
-        (0 + 2 * 0.5) / 2,
+        0.5,  # nobody else at "q": the deal's
     ]
     assert AtPosition(kappa=2.0)(turns) == pytest.approx(expected)
     # Coming back to a position in one game is one episode and no evidence about itself; the number of the turn does not matter.
     again = [*turns, turn("b", 3, 8.0, "q", 1)]
     assert AtPosition(kappa=2.0)(again)[3] == pytest.approx(0.5)
     later = [turn("a", 0, 1.0, "p", 1), *turns[1:]]
-    assert AtPosition(kappa=2.0)(later)[1] == pytest.approx((2 * 0.75 + 2 * 0.0) / 4)
+    assert AtPosition(kappa=2.0)(later)[1] == pytest.approx(0.75), "no other second turn on the deal"
+
+
+@pytest.mark.parametrize("group, position, expected", [("a", "p", 1.0), ("b", "p", 1.0), ("a", "q", 1.0), ("b", "q", 1.0)])
+def test_a_mean_of_nobody_is_no_mean_of_0(group, position, expected):
+    """All are paid 1, so 1 is usual, whether or not others stood at the position or played the deal; alone in the cell: 0."""
+    others = [Outcome(GAME, "x", "self", "a", episode, 1.0, 0, "p") for episode in (0, 1)]
+    mine = Outcome(GAME, "x", "self", group, 2, 1.0, 0, position)
+    assert AtPosition(kappa=8.0)([*others, mine])[2] == pytest.approx(expected)
+    assert AtPosition(kappa=8.0)([mine]) == [0]
+    assert BASELINES["seed_role_loo"]()([*others, mine])[2] == pytest.approx(expected)
+    assert OpponentShrink(kappa=8.0)([replace(others[0], opponent="fixed:random"), mine]) == [1, 1]
+    shrink = Shrink(kappa=8.0)
+    shrink(others)
+    assert shrink([mine]) == pytest.approx([1.0]), "the past alone"
 
 
 def test_opponent_shrink_by_hand():

@@ -67,8 +67,8 @@ def test_turns_are_compared_at_their_positions():
     ]
     settings = {"baseline": "position", "credit": "turn", "baseline_kappa": 1.0}
     # Others at the position and on the deal, one each: of weight 1 and 1. Nobody else has been at "q"; on the deal, game 0 has
-    # a second turn, which won. Game 1's third turn has no third turn to be compared with.
-    assert advantages(trajs, **settings) == [1 + 1, 1 + 1, -1 - 1, -1 - 1, -1 - 0.5]
+    # a second turn, which won. Game 1's third turn has no third turn on the deal to be compared with: the position's alone.
+    assert advantages(trajs, **settings) == [1 + 1, 1 + 1, -1 - 1, -1 - 1, -1 - 1]
 
 
 @pytest.mark.parametrize("game", ["KuhnPoker-v0", "TicTacToe-v0"])
@@ -144,6 +144,19 @@ def test_dropped_rows_count_in_the_divisor():
     assert made.metrics["cells"]["G-v0/a/self"]["zero_advantage"] == pytest.approx(2 / 3)
     for keeps in ({"kl_weight": 0.1}, {"entropy_weight": 0.1}, {"entropy_target": 0.1}, {"drop_zero_advantage": False}):
         assert len(credit(baseline="none", **keeps).rows(trajs).rows) == 3, keeps
+
+
+def test_the_ema_may_be_without_bias():
+    trajs = [trajectory("a", 0, 4.0), trajectory("a", 1, 4.0)]
+    assert advantages(trajs, baseline="role_ema") == pytest.approx([4, 4 - 0.05 * 4])
+    assert advantages(trajs, baseline="role_ema", ema_baseline_debias=True) == pytest.approx([4])  # the second has 0
+    with pytest.raises(ValueError, match="ema_baseline_debias=true is of role_ema; baseline='shrink'"):
+        credit(baseline="shrink", ema_baseline_debias=True)
+
+
+def test_refused_replies_of_one_game_are_not_each_others_ema():
+    made = advantages([trajectory("a", 0, 0.0, *[step("refused")] * 3)], baseline="none", invalid_baseline="role_ema")
+    assert made == [-1, -1, -1]
 
 
 def test_rows_are_drawn_among_those_that_teach():
