@@ -336,10 +336,10 @@ class Rollout:
             self._playing = None  # all were over, and for a while none could be begun
 
     def may_begin(self) -> bool:
-        """Whether a group may be begun now: one that may still be open when the batch ends, or that the batch lacks. None while
-        the batch only waits for old ones: an engine that answers first what is at hand might never come to them."""
+        """Whether a further group may be begun now: one that the batch lacks or, if the weights will be fresh enough, one for the
+        next batch, of which as many at most as a step has."""
         young = self.weights_of >= self._step + 1 - self.config.max_staleness
-        return self._complete < self._quota and (young or self._complete + len(self._open) < self._quota)
+        return self._complete + len(self._open) < (2 if young else 1) * self._quota
 
     def _begun(self, step: int) -> Iterator[Match]:
         """The games of a step, taken down as they are begun."""

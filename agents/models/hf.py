@@ -36,6 +36,7 @@ KEPT_BYTES = 256 << 20  # of next-token distributions, before they are forgotten
 SMALL_MODEL = 100_000_000  # parameters
 PROBED = 64  # elements of each parameter in the check for changed weights
 NO_ADAPTER = "__base__"  # peft's word
+PATIENCE = 8  # polls in a row that may give only what is known already, before what other requests wait for is computed
 CACHEABLE_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 
 
@@ -103,6 +104,7 @@ class HFModel(AdapterEngine):
         self._active = 0
         self._ready: list[_Run] = []  # at sequences whose next-token distribution is known
         self._done: list[Completion] = []
+        self._put_off = 0  # polls in a row that left what is to be computed for later
         self._front: _Front | None = None  # the sequences of the last forward pass, with keys and values
         self._decodes: list[tuple[_Node, int]] = []  # to be computed next: one token after that row of the front
         self._prefills: list[_Node] = []  # to be computed next: from their first token on
@@ -137,8 +139,11 @@ class HFModel(AdapterEngine):
                 self._admit()
                 while self._ready:
                     self._draw()
-                if not self._done:
+                if self._done and self._active and self._put_off < PATIENCE:
+                    self._put_off += 1  # replies may bring further requests, and what waits be computed together with theirs
+                elif self._active:
                     self._compute()
+                    self._put_off = 0
         except BaseException:
             self._arrivals.clear()
             self._reset()  # half a step cannot be taken up again; later requests can

@@ -163,6 +163,26 @@ def test_the_module_is_left_as_it_was(make_qwen3, tokenizer):
     assert all(parameter.grad is not None for parameter in live.parameters())
 
 
+def test_a_request_does_not_wait_for_ever_beside_an_endless_stream_of_known_ones(qwen3, tokenizer):
+    """Each answer brings the next question, as games do. A reply of five tokens needs five passes."""
+    model = HFModel(qwen3, tokenizer, eos_token_ids=())
+    known = [(Request((seat, 0), PROMPTS[seat], Sampling(max_tokens=1), seed=seat)) for seat in range(3)]
+    model.generate(known)
+    seen = counted(model)
+    for request in known:
+        model.submit(request)
+    model.submit(Request("new", PROMPTS[4], Sampling(max_tokens=5), seed=9))
+    polls, done = 1, model.poll()
+    while all(completion.key != "new" for completion in done):
+        assert len(done) == 3
+        assert polls < 100
+        for seat, number in (completion.key for completion in done):
+            model.submit(Request((seat, number + 1), PROMPTS[seat], Sampling(max_tokens=1), seed=number))
+        polls, done = polls + 1, model.poll()
+    assert polls == 5 * (hf.PATIENCE + 1) + 1
+    assert seen["passes"] == 5
+
+
 def test_memory_of_distributions_is_bounded(qwen3, tokenizer, monkeypatch):
     requests = [Request(n, PROMPTS[n % 5], Sampling(max_tokens=5), seed=n) for n in range(60)]
     expected = HFModel(qwen3, tokenizer).generate(requests)
