@@ -2,9 +2,9 @@
 
 import itertools
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from agents.agent import Agent
 from agents.play import Episode, Match, Step, run_matches
@@ -234,13 +234,36 @@ def _slim(trajectory: Trajectory) -> Trajectory:
     return replace(trajectory, steps=steps)
 
 
+class Learnt:
+    """Which groups of games were learnt from: all of the steps before `first`, and of the others those in `later`."""
+
+    def __init__(self, groups_per_step: int):
+        self.first = 0
+        self.later: set[tuple[int, int]] = set()
+        self._groups_per_step = groups_per_step
+
+    def add(self, batch: Batch) -> None:
+        """Counts a batch, of all processes."""
+        self.later |= {cast(tuple[int, int], each.outcome.group) for each in batch.trajectories}
+        while (whole := {(self.first, number) for number in range(self._groups_per_step)}) <= self.later:
+            self.later -= whole
+            self.first += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Of JSON types."""
+        return {"first": self.first, "later": sorted(map(list, self.later))}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.first, self.later = state["first"], {(step, number) for step, number in state["later"]}
+
+
 class Rollout:
     """The games of a run, cut into batches.
 
     A batch is the games of its step, played to their end. With `carry_over` games are begun one after the other whatever the step,
     and a batch ends when as many groups are complete as a step has: games that are not over go on in the next, with its weights.
     Groups stay whole, and count in the batch in which their last game ends. A game that would become more than `max_staleness`
-    steps old is waited for.
+    steps old is waited for. A resumed run plays the groups that are in no batch which was learnt from (`learnt`).
 
     Of several processes each plays every so many-th group of a step, with a sampler of its own.
 
@@ -274,6 +297,7 @@ class Rollout:
         self.pool = pool
         self.weights_of = 0
         """Step whose weights games are sampled with now; set by whoever publishes them."""
+        self.learnt = Learnt(config.groups_per_step)
         self.started = 0
         """Games begun so far."""
         self.is_between_groups = True
@@ -319,13 +343,13 @@ class Rollout:
         self._step, self._complete = step, 0
         # What is open when the batch ends is trained on in the next step at the earliest.
         while self._complete < self._quota or self._oldest() < step + 1 - self.config.max_staleness:
-            whole = self._end(self._next_episode(step))
+            whole = self._end(self._next_episode())
             self._complete += whole is not None
             yield from whole or ()
 
-    def _next_episode(self, step: int) -> Episode:
+    def _next_episode(self) -> Episode:
         if self._to_come is None:
-            self._to_come = itertools.chain.from_iterable(self._begun(later) for later in itertools.count(step))
+            self._to_come = self._left()
         while True:
             if self._playing is None:
                 concurrency = min(self.config.concurrency, self._quota * self.config.group_size)
@@ -341,9 +365,16 @@ class Rollout:
         young = self.weights_of >= self._step + 1 - self.config.max_staleness
         return self._complete + len(self._open) < (2 if young else 1) * self._quota
 
-    def _begun(self, step: int) -> Iterator[Match]:
-        """The games of a step, taken down as they are begun."""
+    def _left(self) -> Iterator[Match]:
+        """All games of the run but those that a run before this one has learnt from, begun as they are drawn."""
+        first, later = self.learnt.first, frozenset(self.learnt.later)
+        return itertools.chain.from_iterable(self._begun(step, later) for step in itertools.count(first))
+
+    def _begun(self, step: int, but: Collection[tuple[int, int]] = ()) -> Iterator[Match]:
+        """The games of a step, except for some groups, taken down as they are begun."""
         for match in matches(self.config, step, self.agents, self.pool, self._share):
+            if match.tag.group in but:
+                continue
             self.started += 1
             group = self._open.setdefault(match.tag.group, _Group(self.weights_of))
             group.begun += 1

@@ -103,6 +103,7 @@ class Run:
             "credit": self.credit.state_dict(),
             "averages": {game: average.state_dict() for game, average in self.averages.items()},
             "pool": self.pool.state_dict(),
+            "learnt": self.rollout.learnt.state_dict(),
             "alarms": self.alarms.state_dict(),
             "skipped": self.skipped,
         }
@@ -113,6 +114,7 @@ class Run:
         for game, average in self.averages.items():
             average.load_state_dict(state["averages"][game])
         self.pool.load_state_dict(state["pool"])
+        self.rollout.learnt.load_state_dict(state["learnt"])
         self.alarms.load_state_dict(state["alarms"])
         self.skipped = state["skipped"]
 
@@ -297,6 +299,7 @@ def _one_step(run: Run, step: int, batches: Batches) -> dict[str, Any]:
     version = run.learner.step_number
     credited = run.credit.rows(batch.trajectories, step, version)
     line = {"step": step + 1, **_learn(run, credited.rows, credited.norm_tokens)}
+    run.rollout.learnt.add(batch)
     learnt = time.perf_counter()
     line |= play_metrics(batch.trajectories, several_games=len(config.played) > 1)
     line |= credited.metrics

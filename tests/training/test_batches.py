@@ -1,7 +1,10 @@
 """Games played ahead of training and carried over: none is lost or too old, the player waits, and what goes wrong comes out."""
 
+import json
+import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 
@@ -15,6 +18,7 @@ from training.checkpoint import load_latest, read_metrics
 from training.config import load_config
 from training.distributed import ALONE, World
 from training.rollout import Rollout, gathered
+from training.train import _train as train_in
 from training.train import new_run, train
 
 SETTINGS = {
@@ -115,6 +119,28 @@ def test_carried_over_games_are_conserved_whole_and_fresh_enough(mode, cap):
     assert stale > 0, "games did go on with newer weights"
     first = sorted(groups)[: config.steps]
     assert first == [(number // 4, number % 4) for number in range(len(first))], "games are begun in their order"
+
+
+def test_a_resumed_run_plays_what_was_begun_and_not_what_was_learnt_from():
+    """Games of later steps end before those of earlier ones, so that what a run has learnt from is no number of steps."""
+    seen, state, ahead = Counter(), {"first": 0, "later": []}, 0
+    for first, end in ((0, 3), (3, 4), (4, 7)):
+        rollout, agent, config = rollout_of(carry_over=True, concurrency=12)
+        rollout.learnt.load_state_dict(state)
+        agent.version = first
+        batches = make_batches(rollout, config, first)
+        for step in range(first, end):
+            batch = batches.next(step)
+            rollout.learnt.add(batch)
+            seen.update({each.outcome.group for each in batch.trajectories})
+            publish(batches, agent, step + 1)
+        state = json.loads(json.dumps(rollout.learnt.state_dict()))
+        ahead += len(state["later"])
+    assert ahead > 0
+    assert set(seen.values()) == {1}
+    whole = {(step, number) for step in range(state["first"]) for number in range(4)}
+    assert seen.keys() == whole | set(map(tuple, state["later"]))
+    assert state["first"] >= 6, "none is left out"
 
 
 def test_without_carry_over_a_step_is_its_own_games():
@@ -292,6 +318,56 @@ def test_two_processes_share_the_games_that_one_would_play(on_ranks, tmp_path):
     for seen, pool, _ in found:
         assert seen == alone
         assert pool == payoffs
+
+
+AHEAD = {
+    "one_step": {"mode": "one_step"},
+    "stream": {"mode": "stream", "max_staleness": 2, "queue_batches": 2, "carry_over": True, "concurrency": 8},
+}
+
+
+def runs_ahead(world, folder):
+    """The last steps of each mode. The second process, whose player is the slower, is alone asked to end; then the run goes on."""
+    played = 0
+    real = Rollout._end
+
+    def slower(self, episode):
+        nonlocal played
+        played += 1
+        time.sleep(0.002 * world.rank)
+        if world.rank == 1 and played == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, episode)
+
+    Rollout._end = slower
+    found = {}
+    for name, settings in AHEAD.items():
+        config = load_config("kuhn_tiny", {**TINY, "games_per_step": 20, "warmup_steps": 2, "eval_every": 0, **settings})
+        played = 0
+        ended = train_in(config, folder / name, Quiet(), world)["step"]
+        found[name] = (ended, train_in(config, folder / name, Quiet(), world))
+    return found, "rollout" in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.slow
+def test_two_processes_play_ahead_together(on_ranks, tmp_path):
+    """They end after the same step, learn from the same games and keep to the cap, whoever is the faster."""
+    (first, lives), (second, lives_too) = on_ranks(2, runs_ahead, tmp_path)
+    assert not lives
+    assert not lives_too
+    for name, settings in AHEAD.items():
+        ended, last = first[name]
+        assert ended == second[name][0] < 4
+        lines = read_metrics(tmp_path / name / "metrics.jsonl")
+        assert [line["step"] for line in lines] == list(range(5))
+        for key in ("loss", "games", "return", "pool", "staleness", "grad_norm"):
+            assert second[name][1][key] == last[key] == lines[-1][key], key
+        assert max(line["staleness"]["max"] for line in lines[1:]) <= settings.get("max_staleness", 1)
+        assert any(line["staleness"]["mean"] > 0 for line in lines[1:])
+        step, state = load_latest(tmp_path / name)
+        learnt = state["learnt"]
+        assert step == 4
+        assert sum(line["games"] for line in lines[1:]) == 20 * learnt["first"] + 4 * len(learnt["later"])
 
 
 def test_more_processes_than_groups_are_refused():
