@@ -125,7 +125,7 @@ def test_a_resumed_run_plays_what_was_begun_and_not_what_was_learnt_from():
     """Games of later steps end before those of earlier ones, so that what a run has learnt from is no number of steps."""
     seen, state, ahead = Counter(), {"first": 0, "later": []}, 0
     for first, end in ((0, 3), (3, 4), (4, 7)):
-        rollout, agent, config = rollout_of(carry_over=True, concurrency=12)
+        rollout, agent, config = rollout_of(carry_over=True, games_per_step=48, concurrency=48)
         rollout.learnt.load_state_dict(state)
         agent.version = first
         batches = make_batches(rollout, config, first)
@@ -138,7 +138,7 @@ def test_a_resumed_run_plays_what_was_begun_and_not_what_was_learnt_from():
         ahead += len(state["later"])
     assert ahead > 0
     assert set(seen.values()) == {1}
-    whole = {(step, number) for step in range(state["first"]) for number in range(4)}
+    whole = {(step, number) for step in range(state["first"]) for number in range(16)}
     assert seen.keys() == whole | set(map(tuple, state["later"]))
     assert state["first"] >= 6, "none is left out"
 
