@@ -193,8 +193,15 @@ class OpponentPool:
         """
         member = Member(f"step_{step:06d}")
         save(self.folder / "pool" / member.name)
+        self.sampler.admit(self.folder / "pool" / member.name)
         self._agents = {key: agent for key, agent in self._agents.items() if key[0] != member.name}
         self.members = [each for each in self.members if each.name != member.name] + [member]
+
+    def announce(self) -> None:
+        """Tells the sampler who is in the pool of a run that is taken up; it has weights by then."""
+        for member in self.members:
+            if not member.spec:
+                self.sampler.admit(self.folder / "pool" / member.name)
 
     def agent(self, member: Member, game: PlayedGame) -> Agent:
         """Who plays for a member. Held as long as it is met in every step."""

@@ -107,6 +107,9 @@ class Sampler(ABC):
         """A fixed player."""
         return make_agent(spec)
 
+    def admit(self, folder: Path) -> None:  # noqa: B027  # most read it when it is first met
+        """Says that weights saved to a folder may be met from now on; all processes say so, of each folder in the same order."""
+
     def frozen(self, folder: Path) -> Model:
         """Weights as they were saved to a folder, which stays: a whole model, or an adapter in a run that trains one, which is put
         on the base that is here already."""

@@ -274,6 +274,7 @@ def _steps(run: Run, first: int, log: Log, stop: Stop) -> dict[str, Any]:
     config = run.config
     line: dict[str, Any] = {"step": first}
     run.publish()
+    run.pool.announce()
     world = run.learner.world
     batches = make_batches(run.rollout, config, first)
     try:

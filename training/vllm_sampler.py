@@ -118,10 +118,13 @@ class VLLMServers(Sampler):
         tolerance = self._tolerance(module)
         return max(sync.compare(one, trainer, tolerance=tolerance, version=version) for one in replies)
 
-    def _frozen_adapter(self, folder: Path) -> Model:
-        if folder.name not in self.servers.adapters:
+    def admit(self, folder: Path) -> None:
+        """At once: which games are whose, and so who meets it first and when, differs between the processes."""
+        if self._adapted:
             self.servers.load_adapter(folder.name, folder)
             self.world.barrier()
+
+    def _frozen_adapter(self, folder: Path) -> Model:
         return self.servers.with_adapter(folder.name)
 
 

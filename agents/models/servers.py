@@ -24,6 +24,7 @@ from agents.models.model import Completion, Request
 from agents.models.remote import DEFAULT_CONCURRENCY, RemoteModel
 
 REMEMBERED = 1 << 16  # seats of games whose server is known
+BAD_REQUEST = 400  # what a server answers where an adapter of that name is loaded
 OLD_ADAPTERS = 1  # earlier versions of an adapter that requests in progress may use
 
 
@@ -56,6 +57,17 @@ class Server(RemoteModel):
             self.root.tell("/resume", {})
 
     def load_adapter(self, served: str, folder: Path) -> None:
+        """Also in place of one of that name, that a run before this one may have left."""
+        try:
+            self._load_adapter(served, folder)
+        except EndpointError as error:
+            if error.status != BAD_REQUEST:
+                raise
+            with contextlib.suppress(EndpointError):
+                self.unload_adapter(served)
+            self._load_adapter(served, folder)
+
+    def _load_adapter(self, served: str, folder: Path) -> None:
         self.endpoint.tell("/load_lora_adapter", {"lora_name": served, "lora_path": str(folder)})
 
     def unload_adapter(self, served: str) -> None:
@@ -284,8 +296,6 @@ class Servers(AdapterEngine):
             server.load_weights(*self._weights)
         for name, (served, _, folder) in self._adapters.items():
             if name != but:
-                with contextlib.suppress(EndpointError):  # it has it still, or not
-                    server.unload_adapter(served)
                 server.load_adapter(served, folder)
 
 

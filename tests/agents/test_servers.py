@@ -133,6 +133,30 @@ def test_adapters_have_a_new_name_each_version(servers, fakes, tmp_path):
     assert [body["lora_name"].partition("-")[0] for _, body in fakes[2].told_of("/load")] == ["frozen", "policy"]
 
 
+def test_adapters_that_another_run_has_left_are_replaced(serve, tokenizer, tmp_path):
+    loaded = []
+
+    def respond(path, body):
+        if path == "/models":
+            return {"data": [{"id": "base"}]}
+        name = body["lora_name"]
+        if path == "/load_lora_adapter":
+            if name in loaded:
+                return 400, {"error": {"message": f"The lora adapter '{name}' has already been loaded."}}
+            loaded.append(name)
+        else:
+            loaded.remove(name)
+        return "done, in words"
+
+    (tmp_path / "adapter_config.json").write_text("{}")
+    url = serve(respond).url
+    for _ in range(2):
+        servers = Servers([url], tokenizer, **FAST)
+        servers.load_adapter("policy", tmp_path, 0)
+        servers.close()
+    assert len(loaded) == 1
+
+
 def test_what_a_server_needs_is_said(serve, tokenizer, tmp_path):
     def respond(path, _):
         return {"data": [{"id": "base"}]} if path == "/models" else (404, {"error": "Not Found"})

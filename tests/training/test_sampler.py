@@ -1,5 +1,7 @@
 """The samplers: the trainer's weights arrive, which is proved, and a run does not depend on which one is used."""
 
+from dataclasses import dataclass, field
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from agents.models.model import Sampling
 from agents.models.sync import SyncError
 from training.checkpoint import read_metrics
 from training.config import load_config
+from training.distributed import World
 from training.metrics import without_timing
 from training.rollout import collect
 from training.sampler import InPlace, InProcess, make_sampler
@@ -172,3 +175,53 @@ def test_an_adapter_is_trained_against_its_past_on_one_base(tmp_path):
     assert last["step"] == 3
     assert last["mismatch_k3"] < 1e-6
     assert last["pool"]["score"].keys() == {"step_000001", "step_000002"}
+
+
+@dataclass(frozen=True)
+class Apart(World):
+    """One of several processes, whose calls to the others are counted and not made."""
+
+    calls: list = field(default_factory=list)
+
+    def barrier(self):
+        self.calls.append("barrier")
+
+
+class Told:
+    """A server that remembers the adapters that it was told of."""
+
+    failure, context = "", 64
+    told = []
+
+    def __init__(self, url, tokenizer, *, seeded, **options):
+        pass
+
+    def load_adapter(self, served, folder):
+        self.told.append(served)
+
+
+def test_processes_on_servers_know_the_adapters_of_the_pool_by_one_name_and_wait_for_each_other_alike(
+    tokenizer, tmp_path, monkeypatch
+):
+    """Whichever they meet first: what one plays another may not."""
+    from peft import LoraConfig, get_peft_model
+
+    monkeypatch.setattr("agents.models.servers.Server", Told)
+    module = get_peft_model(small_module(tokenizer), LoraConfig(r=4, target_modules=["q_proj"]))
+    folders = [tmp_path / "pool" / f"step_{step:06d}" for step in (1, 2)]
+    for folder in folders:
+        module.save_pretrained(folder)
+    config = load_config("kuhn_tiny", {"sampler": "servers", "sampler_urls": "http://localhost:1/v1", "lora_rank": 4})
+    worlds = [Apart(0, 2), Apart(1, 2)]
+    samplers = [make_sampler(config, module, tokenizer, tmp_path, world) for world in worlds]
+    for folder in folders:
+        for sampler in samplers:
+            sampler.admit(folder)
+    met = [
+        [sampler.frozen(folder).adapter for folder in order]
+        for sampler, order in zip(samplers, (folders, folders[:1]), strict=True)
+    ]
+    assert met == [["step_000001", "step_000002"], ["step_000001"]]
+    names = [[sampler.servers.served_as(folder.name) for folder in folders] for sampler in samplers]
+    assert names[0] == names[1] == Told.told
+    assert worlds[0].calls == worlds[1].calls == ["barrier"] * 2
