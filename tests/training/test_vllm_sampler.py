@@ -17,7 +17,7 @@ from agents.model_agent import ModelAgent
 from agents.models.model import Request, Sampling
 from agents.models.sync import SyncError
 from agents.play import Match
-from training.checkpoint import read_metrics
+from training.checkpoint import load_latest, read_metrics
 from training.config import load_config
 from training.sampler import make_sampler
 from training.tiny import make_model, make_tokenizer
@@ -107,6 +107,19 @@ def test_two_steps_of_training_on_vllm(tied, tokenizer, tmp_path):
     assert last["step"] == 2
     assert all(line["grad_norm"] > 0 for line in read_metrics(tmp_path / "run" / "metrics.jsonl")[1:])
     assert last["mismatch_k3"] < 1e-6
+
+
+@pytest.mark.parametrize("mode", ["one_step", "stream"])
+def test_vllm_plays_in_a_thread_while_the_trainer_trains(mode, tmp_path):
+    """Weights are published with games in progress (stream), proved each time, and no reply is staler than the cap."""
+    ahead = {"mode": mode, "carry_over": mode == "stream", "concurrency": 8, "steps": 4}
+    config = load_config("kuhn_tiny", {**SMALL, **ahead, "sampler": "vllm", "engine": ENGINE})
+    assert train(config, tmp_path, Quiet())["step"] == 4
+    lines = read_metrics(tmp_path / "metrics.jsonl")[1:]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert max(line["staleness"]["max"] for line in lines) == 1
+    learnt = load_latest(tmp_path)[1]["learnt"]
+    assert sum(line["games"] for line in lines) == 16 * learnt["first"] + 4 * len(learnt["later"]) >= 64
 
 
 LORA = {"lora_rank": 4, "p_self": 0.5, "snapshot_every": 1, "steps": 3}
