@@ -261,27 +261,29 @@ class RaySampler(Sampler):
         return Elsewhere(self.model.tokenizer, folder.absolute())
 
     def play(self, matches: Iterable[Match], *, concurrency: int) -> Iterator[Episode]:
-        """As in Sampler. Each actor plays its share of `concurrency` games at once, and gets as many again when they are over."""
+        """As in Sampler. Each actor plays its share of `concurrency` games at once, and as many again when they are over or as
+        soon as there are further ones."""
         ray = _ray()
         numbered = enumerate(matches)
         share = math.ceil(concurrency / len(self.actors))
         first = list(islice(numbered, concurrency))
         playing: dict[Any, tuple[Any, list[tuple[int, Match]]]] = {}
+        idle: deque[Any] = deque(self.actors)
 
-        def begin(actor: Any, of_actor: list[tuple[int, Match]]) -> None:
-            if of_actor:
-                jobs = [_job(match) for _, match in of_actor]
-                playing[actor.play.remote(*self._weights, jobs, share)] = (actor, of_actor)
+        def begin(of_actor: list[tuple[int, Match]]) -> None:
+            actor, jobs = idle.popleft(), [_job(match) for _, match in of_actor]
+            playing[actor.play.remote(*self._weights, jobs, share)] = (actor, of_actor)
 
-        for place, actor in enumerate(self.actors):
-            begin(actor, first[place :: len(self.actors)])
+        for place in range(min(len(first), len(self.actors))):
+            begin(first[place :: len(self.actors)])
         failures: list[Failure] = []
         while playing:
             (ready, *_), _ = ray.wait(list(playing))
             actor, of_actor = playing.pop(ready)
             (played,) = self._results([ready])
-            if not failures:
-                begin(actor, list(islice(numbered, share)))
+            idle.append(actor)
+            while idle and not failures and (further := list(islice(numbered, share))):
+                begin(further)
             for (index, match), one in zip(of_actor, played, strict=True):
                 if one.error is not None:
                     failures.append(Failure(match, one.failed_in, one.error))

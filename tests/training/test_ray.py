@@ -13,7 +13,7 @@ from agents.model_agent import ModelAgent
 from agents.models.model import Sampling
 from agents.models.sync import SyncError
 from agents.play import Match, MatchError
-from training.checkpoint import read_metrics
+from training.checkpoint import load_latest, read_metrics
 from training.config import load_config
 from training.ray_pool import Player, RaySampler
 from training.sampler import InPlace
@@ -222,3 +222,23 @@ def test_a_run_on_ray_is_the_run_without(cluster, tmp_path):
     for one, other in zip(*lines, strict=True):
         for name in ("loss", "grad_norm", "entropy", "reply_tokens"):
             assert one[name] == pytest.approx(other[name], rel=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["one_step", "stream"])
+def test_a_run_on_ray_plays_ahead(cluster, tmp_path, mode):
+    """New weights reach the actor between its games, no reply is staler than the cap, and no game is lost or learnt from twice."""
+    assert cluster
+    settings = {
+        "sampler": "ray",
+        "ray_actors": 1,
+        "steps": 4,
+        "mode": mode,
+        "carry_over": mode == "stream",
+        "concurrency": 8,
+    }
+    assert train(load_config("kuhn_tiny", {**SMALL, **settings}), tmp_path, Quiet())["step"] == 4
+    lines = read_metrics(tmp_path / "metrics.jsonl")[1:]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert max(line["staleness"]["max"] for line in lines) == 1
+    learnt = load_latest(tmp_path)[1]["learnt"]
+    assert sum(line["games"] for line in lines) == 16 * learnt["first"] + 4 * len(learnt["later"]) >= 64
