@@ -71,24 +71,35 @@ class ModelAgent(Agent):
         self._arrived.append((key, self._reply(completion, self._asked.pop(key))))
 
     def masses(self, observations: Sequence[Observation], /) -> list[dict[str, float]] | None:
-        """Of each legal move, the probability of its canonical text followed by the end token.
+        """Of each legal move, the probability of its canonical text followed by a token that ends the reply.
 
-        None where words are free, or the sampling is greedy or truncated, so that scores do not tell.
+        None where words are free, where the sampling is greedy or truncated, so that scores do not tell, and where the prompt
+        opens the model's reasoning, so that a bare move would be all private.
         """
         if self.sampling.temperature == 0 or self.sampling.top_p < 1 or self.sampling.top_k:
             return None
-        if any(observation.legal_moves is None for observation in observations):
+        if self.chat.opens_thinking or any(observation.legal_moves is None for observation in observations):
             return None
-        asked = [(number, move) for number, seen in enumerate(observations) for move in seen.legal_moves or ()]
+        masses = [dict.fromkeys(seen.legal_moves or (), 0.0) for seen in observations]
+        asked = [
+            (number, move, reply)
+            for number, of_one in enumerate(masses)
+            for move in of_one
+            for reply in self._ways_to_say(move)
+        ]
         logprobs = self.model.score(
-            [self.chat.prompt_ids(observations[number].text) for number, _ in asked],
-            [self.chat.reply_ids(move) for _, move in asked],
+            [self.chat.prompt_ids(observations[number].text) for number, _, _ in asked],
+            [reply for _, _, reply in asked],
             self.sampling.temperature,
         )
-        masses: list[dict[str, float]] = [{} for _ in observations]
-        for (number, move), of_tokens in zip(asked, logprobs, strict=True):
-            masses[number][move] = math.exp(sum(of_tokens))
+        for (number, move, _), of_tokens in zip(asked, logprobs, strict=True):
+            masses[number][move] += math.exp(sum(of_tokens))
         return masses
+
+    def _ways_to_say(self, move: str) -> list[tuple[int, ...]]:
+        """The tokens of a move, ended by each token that ends a reply."""
+        ids = tuple(self.model.tokenizer.encode(move, add_special_tokens=False))
+        return [(*ids, end) for end in self.model.end_ids] or [ids]
 
     def _request(self, key: Hashable, observation: Observation) -> Request:
         return Request(key, self.chat.prompt_ids(observation.text), self.sampling, observation.seed)

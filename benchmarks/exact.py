@@ -21,11 +21,15 @@ from lmgames.parsing import IllegalMove, public_text
 
 SAMPLES = 64  # replies at each information set
 DRAWS = 200  # of the posterior
+TALKS = 0.05  # probability of other replies than bare moves, above which these do not tell how an agent plays
 PSEUDOCOUNT = 0.5  # of each move, Jeffreys' prior
 
 
 def read_policy(agent: Agent, game: GameSpec, samples: int = SAMPLES) -> dict[str, Any] | None:
     """The policy of an agent in a game, of JSON types; None where the game is too large.
+
+    Where the probabilities of the bare moves sum to less than 0.95, as with a model that says "I play [bet]", it is counted from
+    samples instead.
 
     Args:
         samples: replies at each information set of agents that give no probabilities; 0: such agents have no policy.
@@ -38,7 +42,7 @@ def read_policy(agent: Agent, game: GameSpec, samples: int = SAMPLES) -> dict[st
     if not solve.has_small_tree(rules):
         return None
     elicited = policy_of_agent(agent, game.env_id, **game.options)
-    if elicited is not None:
+    if elicited is not None and not (samples and elicited.illegal_mass > TALKS):
         return _stored("probabilities", elicited)
     return _sampled(agent, game, samples) if samples else None
 

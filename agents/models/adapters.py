@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.models.model import Completion, Model, Request
+from agents.models.revision import revision_of
 
 
 class AdapterEngine(Model):
@@ -66,6 +67,17 @@ def adapter_folder(path: str | Path) -> Path:
     return folder
 
 
+def adapter_name(path: str | Path) -> str:
+    """A name for the adapter of a folder: its folder's, and a hash of what is in it, so that a folder that was written again is
+    another adapter, in the engine as in results.
+
+    Raises:
+        ValueError: if there is no adapter.
+    """
+    folder = adapter_folder(path)
+    return f"{folder.name.replace('.', '_')}-{revision_of(str(folder))[:16]}"
+
+
 class AdapterModel(Model):
     """An engine with one of its adapters on. It shares the engine's requests: `poll` gives those of all its adapters."""
 
@@ -82,6 +94,10 @@ class AdapterModel(Model):
     @property
     def context(self) -> int | None:
         return self.engine.context
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        return self.engine.end_ids
 
     def submit(self, request: Request) -> None:
         self.engine.submit(replace(request, adapter=self.adapter))

@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from agents.agent import Agent
 from agents.model_agent import ModelAgent
-from agents.models.adapters import AdapterEngine, adapter_folder, check_loaded, peft_at_work
+from agents.models.adapters import AdapterEngine, adapter_folder, adapter_name, check_loaded, peft_at_work
 from agents.models.model import Completion, FinishReason, Model, Request, Sampling, common_prefix
 from agents.models.revision import revision_of
 from lmgames.chance import Chance
@@ -185,6 +185,10 @@ class HFModel(AdapterEngine):
         self._reset()
 
     # Adapters.
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        return tuple(sorted(self.eos_token_ids))
 
     def load_adapter(self, name: str, path: str | Path, version: int = 0) -> None:
         """As in AdapterEngine; the first one wraps the model in place, which needs the package peft.
@@ -780,8 +784,8 @@ def make_agent(
     model: Model = load(path, dtype=dtype, device=device, max_batch=max_batch, revision=revision)
     if adapter is not None:
         assert isinstance(model, HFModel)
-        name = adapter.replace(".", "_")
-        if name not in model.adapters:  # another agent's
+        name = adapter_name(adapter)
+        if name not in model.adapters:  # another agent may have loaded it
             model.load_adapter(name, adapter)
         model = model.with_adapter(name)
     return ModelAgent(model, sampling=sampling, thinking=thinking, system=system)

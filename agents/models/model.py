@@ -136,16 +136,28 @@ class Model(ABC):
 
         Raises:
             RuntimeError: if other requests wait; their completions would be lost.
+            ValueError: if one of the requests cannot be served; none is left behind.
         """
         if self.waiting:
             raise RuntimeError(f"generate: {self.waiting} submitted requests wait; poll them first")
         requests = list(requests)
-        for number, request in enumerate(requests):
-            self.submit(replace(request, key=number))
+        try:
+            for number, request in enumerate(requests):
+                self.submit(replace(request, key=number))
+        except ValueError:
+            while self.waiting:  # those before it would come out of somebody else's `poll`
+                self.poll()
+            raise
         done: dict[Hashable, Completion] = {}
         while len(done) < len(requests):
             done.update((completion.key, completion) for completion in self.poll())
         return [replace(done[number], key=request.key) for number, request in enumerate(requests)]
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """The tokens that end a reply, each by itself."""
+        end = getattr(self.tokenizer, "eos_token_id", None)
+        return () if end is None else (end,)
 
     @property
     def context(self) -> int | None:

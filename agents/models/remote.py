@@ -20,6 +20,8 @@ from agents.models.scoring import Pass, passes
 from lmgames.registry import nearest
 
 DEFAULT_CONCURRENCY = 64  # requests
+DEFAULT_KEY = "OPENAI_API_KEY"
+DEFAULT_LIMIT = "max_tokens"
 SEED_BITS = (1 << 63) - 1
 NEUTRAL = {"min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 """Said outright, since servers take what is not said from the model's own files."""
@@ -211,7 +213,7 @@ class RemoteAgent(Agent):
         system: str | None = None,
         thinking: bool | None = None,
         concurrency: int = DEFAULT_CONCURRENCY,
-        max_tokens_name: str = "max_tokens",
+        max_tokens_name: str = DEFAULT_LIMIT,
     ):
         self.endpoint = endpoint
         self.name = name
@@ -376,12 +378,12 @@ def make_agent(
     model_at_url: str,
     *,
     tokenizer: str | None = None,
-    api_key_env: str = "OPENAI_API_KEY",
+    api_key_env: str = DEFAULT_KEY,
     timeout_s: float = 300.0,
     retries: int = 5,
     requests_per_minute: float | None = None,
     concurrency: int = DEFAULT_CONCURRENCY,
-    max_tokens_name: str = "max_tokens",
+    max_tokens_name: str = DEFAULT_LIMIT,
     temperature: float = 1.0,
     top_p: float = 1.0,
     top_k: int = 0,
@@ -401,6 +403,12 @@ def make_agent(
         name, url = model_at_url, os.environ.get("OPENAI_BASE_URL", "")
     if not name or not url:
         raise ValueError(f"'openai:{model_at_url}' names no model and server; write openai:MODEL@http://HOST:PORT/v1")
+    if api_key_env != DEFAULT_KEY and api_key_env not in os.environ:
+        raise ValueError(f"api_key_env={api_key_env!r} names an environment variable that is not set")
+    if tokenizer is not None and max_tokens_name != DEFAULT_LIMIT:
+        raise ValueError(
+            f"max_tokens_name={max_tokens_name!r} is of the chat API, which tokenizer={tokenizer!r} does not use"
+        )
     endpoint = Endpoint(
         url,
         api_key=os.environ.get(api_key_env),

@@ -16,7 +16,7 @@ from typing import Any
 
 from agents.agent import Agent
 from agents.model_agent import ModelAgent
-from agents.models.adapters import AdapterEngine, adapter_folder, check_loaded
+from agents.models.adapters import AdapterEngine, adapter_folder, adapter_name, check_loaded
 from agents.models.model import Completion, Model, Request, Sampling
 from agents.models.revision import revision_of
 from agents.models.scoring import Pass, passes
@@ -644,7 +644,8 @@ def make_agent(
     )
     if adapter is not None:
         assert isinstance(model, VLLMModel)
-        if adapter not in model.adapters:  # another agent's
-            model.load_adapter(adapter, adapter)
-        model = model.with_adapter(adapter)
+        name = adapter_name(adapter)
+        if name not in model.adapters:  # another agent may have loaded it
+            model.load_adapter(name, adapter)
+        model = model.with_adapter(name)
     return ModelAgent(model, sampling=sampling, thinking=thinking, system=system)

@@ -1,6 +1,7 @@
 """Reference players: one file a game, named in `MODULES` below; `random` and `first` play every game."""
 
 import importlib
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,6 +37,16 @@ def all_names() -> set[str]:
     return {name for game in MODULES for name in players_of(game)} | set(GENERIC)
 
 
+def options_of(name: str) -> dict[str, Any]:
+    """Options of the reference players of a name, with their annotations; of all games, since a spec names none."""
+    options: dict[str, Any] = {}
+    for game in (*MODULES, ""):
+        player = players_of(game).get(name)
+        if player is not None:
+            options |= {each.name: each.annotation for each in inspect.signature(player).parameters.values()}
+    return options
+
+
 class ReferenceAgent(Agent):
     """A reference player by name. Games may have players of the same name; which one plays follows from the observation.
 
@@ -44,7 +55,7 @@ class ReferenceAgent(Agent):
         options: of the player, e.g. {"alpha": 0.2}.
     """
 
-    def __init__(self, name: str, **options: Any):
+    def __init__(self, name: str, /, **options: Any):
         super().__init__()
         self.name = name
         self.options = options

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,6 +136,25 @@ def test_reasoning_never_reaches_the_other_seat(make_tokenizer):
     env.step(reply.text)
     assert "secret" not in env.observe("player_1")["text"]
     assert "[bet]" in env.observe("player_1")["text"]
+
+
+def test_probabilities_of_bare_moves_say_nothing_where_the_prompt_opens_the_reasoning(make_tokenizer):
+    model = FakeModel("[bet]", tokenizer=make_tokenizer(template=THINKING))
+    env = make("KuhnPoker-v0").unwrapped
+    env.reset(seed=1)
+    assert ModelAgent(model).masses([env.observation("player_0")]) is None
+    assert ModelAgent(model, thinking=False).masses([env.observation("player_0")]) is not None
+
+
+def test_every_token_that_ends_a_reply_counts(monkeypatch):
+    """A turn may end by a token of its own or by that of the text, as in Gemma: the mass of a move is the sum."""
+    model = FakeModel("[bet]")
+    chances = {256: 0.25, 7: 0.5}
+    monkeypatch.setattr(FakeModel, "end_ids", tuple(chances))
+    monkeypatch.setattr(model, "score", lambda prompts, replies, _: [[math.log(chances[ids[-1]])] for ids in replies])
+    env = make("KuhnPoker-v0").unwrapped
+    env.reset(seed=1)
+    assert ModelAgent(model).masses([env.observation("player_0")]) == [pytest.approx({"[check]": 0.75, "[bet]": 0.75})]
 
 
 def test_replies_carry_what_was_sampled():

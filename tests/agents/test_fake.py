@@ -23,6 +23,14 @@ def said(model, completion):
     return model.tokenizer.decode(completion.ids, skip_special_tokens=True)
 
 
+def test_a_request_that_is_refused_leaves_no_other_behind():
+    model = FakeModel("[check]")
+    with pytest.raises(ValueError, match="prompt"):
+        model.generate([Request(0, (1, 2)), Request(1, ())])
+    assert model.waiting == 0
+    assert [completion.key for completion in model.generate([Request("next", (1, 2))])] == ["next"]
+
+
 def test_it_says_what_it_is_told_to():
     model = FakeModel("[bet]")
     (completion,) = model.generate([Request("k", (1, 2), LONG)])

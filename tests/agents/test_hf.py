@@ -316,7 +316,12 @@ def test_a_spec_plays_with_an_adapter(qwen3, tokenizer, tmp_path):
     spec = f"hf:{tmp_path / 'base'},dtype=float32,max_tokens=6,adapter={tmp_path / 'a'}"
     agents = [make_agent(spec), make_agent(spec + ",temperature=0.5")]
     assert agents[0].model.engine is agents[1].model.engine
+    assert agents[0].model.adapter == agents[1].model.adapter
     exact = HFModel(module, tokenizer)
     for step in play("KuhnPoker-v0", agents)[0].steps_of("player_0"):
         (scored,) = exact.score([step.reply.prompt_ids], [step.reply.reply_ids])
         assert step.reply.logprobs == pytest.approx(scored, abs=1e-4)
+    adapted(qwen3, 3).save_pretrained(tmp_path / "a")  # trained anew, in the same folder
+    newer = make_agent(spec)
+    assert newer.model.engine is agents[0].model.engine
+    assert newer.fingerprint() != agents[0].fingerprint()

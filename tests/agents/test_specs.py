@@ -31,6 +31,16 @@ def test_parts_of_a_spec(spec, parts):
         ("hf:a,b", "two targets, 'a' and 'b'"),
         ("hf:a,temprature=1", "no option 'temprature'; did you mean 'temperature'"),
         ("random:x", "takes options such as key=value, not 'x'"),
+        ("nash:alhpa=0.2", "no option 'alhpa'; did you mean 'alpha'"),
+        ("random:name=3", "no option 'name'; there are none"),
+        ("human:stdin=3", "no option 'stdin'; there are none"),
+        ("threshold:t=abc", "t='abc' is no whole number"),
+        ("openai:m@http://x/v1,max_tokens=1.5", "max_tokens='1.5' is no whole number"),
+        ("openai:m@http://x/v1,temperature=hot", "temperature='hot' is no number"),
+        ("openai:m@http://x/v1,thinking=maybe", "thinking='maybe' is no true or false or none"),
+        ("openai:m@http://x/v1,top_p=1,top_p=0.9", "gives 'top_p' twice"),
+        ("openai:m@http://x/v1,api_key_env=NO_SUCH_KEY", "'NO_SUCH_KEY' names an environment variable that is not set"),
+        ("openai:m@http://x/v1,tokenizer=x,max_tokens_name=n", "is of the chat API"),
     ],
 )
 def test_wrong_specs_say_what_is_right(spec, message):
@@ -47,10 +57,20 @@ def test_specs_make_agents_that_know_their_spec():
     assert isinstance(make_agent("human"), Human)
 
 
+def test_values_are_what_the_option_takes():
+    agent = make_agent(
+        'openai:m@http://x/v1,max_tokens=1e3,temperature=1,system="Be brief, and win",requests_per_minute=none'
+    )
+    assert agent.sampling.max_tokens == 1000
+    assert isinstance(agent.sampling.max_tokens, int)
+    assert isinstance(agent.sampling.temperature, float)
+    assert agent.system == "Be brief, and win"
+
+
 def test_a_player_that_the_game_lacks_is_refused():
     with pytest.raises(ValueError, match="TicTacToe has no reference player 'nash'"):
         make_agent("nash", "TicTacToe")
-    with pytest.raises(ValueError, match="unexpected keyword argument 'beta'"):
+    with pytest.raises(ValueError, match="no option 'beta'"):
         make_agent("nash:beta=1", "KuhnPoker")
 
 
