@@ -19,7 +19,7 @@ from pettingzoo.utils.env_logger import EnvLogger
 from lmgames.chance import Chance
 from lmgames.game import Game, check_choice, check_count
 from lmgames.observation import Observation
-from lmgames.parsing import Clip, IllegalMove, public_text
+from lmgames.parsing import Clip, IllegalMove, capped, public_text, readable
 from lmgames.records import GameRecord, Turn
 from lmgames.spaces import TextSpace
 from lmgames.text import Line, Said, clean, render
@@ -38,8 +38,9 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
 
     Observations are `{"text": str}`, actions are replies (`str`). The acting agent's `infos` entry has `legal_moves` (texts,
     or None where words are free), `action_mask` (texts that `action_space(agent).sample(mask)` draws from: the legal moves,
-    or one legal sample reply), `role`, `turn` (accepted moves before those being made now) and `invalid_count` (refused
-    replies of this seat so far). After the end every agent's entry has `role`, `facts`, `outcome` and `invalid_count`.
+    or one legal sample reply), `role`, `turn` (how many turns came before; seats that move at once take one together) and
+    `invalid_count` (refused replies of this seat so far). After the end every agent's entry has `role`, `facts`, `outcome` and
+    `invalid_count`.
 
     It holds the order of calls itself, as PettingZoo's `OrderEnforcingWrapper` does: before `reset`, attributes such as
     `agents` raise AttributeError and methods AssertionError; `step` after the end warns. That wrapper may be put around it
@@ -207,16 +208,17 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         self._asked.append(len(self._text[seat]))
         self._steps += 1
         self._attempt += 1
+        reply = readable(action)
         try:
             public = public_text(
-                action, max_raw_chars=self.max_raw_chars, max_public_chars=self.max_public_chars, clip=self.clip
+                reply, max_raw_chars=self.max_raw_chars, max_public_chars=self.max_public_chars, clip=self.clip
             )
             move = self.game.parse(self._view(seat), seat, public)
         except IllegalMove as refusal:
-            self._refuse(seat, action, refusal)
+            self._refuse(seat, reply, refusal)
         else:
-            self._turns.append((seat, action, "ok", "", self.game.write(move)))
-            self._commit(seat, move, self._words_for_others(action, public))
+            self._turns.append((seat, reply, "ok", "", self.game.write(move)))
+            self._commit(seat, move, self._words_for_others(reply, public))
         if not self.outcome and self._steps >= self._step_limit:
             self._end("limit", self.game.returns(self._state))
         self._select_next()
@@ -279,7 +281,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         It is the same for a seat of `waiting` whether or not the seats before it have replied, so all can be asked at once.
         """
         legal = self._legal[agent] if agent in self.waiting else ()
-        turn = self._turn_of_round
+        turn = self._turn
         attempt = self._attempt if agent == self.agent_selection else 0
         return Observation(
             text=self.observe(agent)["text"],
@@ -390,12 +392,13 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
     def _words_for_others(self, reply: Any, public: str) -> str | None:
         if self.share == "move":
             return None
-        return public if self.share == "public" or not isinstance(reply, str) else clean(reply)
+        if self.share == "public" or not isinstance(reply, str):
+            return public
+        return clean(capped(reply, self.max_raw_chars, self.clip))
 
     def _commit(self, seat: str, move: Any, words: str | None) -> None:
         self._committed[seat] = move
         self._attempt = 0
-        self._turn += 1
         if words is not None:
             self._shared.append(Said(seat, words))
         if len(self._committed) < len(self._movers):
@@ -411,6 +414,8 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
 
     def _advance(self, state: Any) -> None:
         self._enter(state)
+        told = self.game.turns_taken(state)
+        self._turn = self._turn + 1 if told is None else told
         returns = self.game.returns(state)
         if self._movers:
             self._pay(returns)
@@ -440,7 +445,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         self._tell(seat, [told])
         view = self._view(seat)
         if self.invalid_policy == "retry_random":
-            chance = Chance(self.seed).derive("in place of a refused reply", seat, self._turn_of_round)
+            chance = Chance(self.seed).derive("in place of a refused reply", seat, self._turn)
             move = self.game.parse(view, seat, self.game.sample_reply(view, seat, chance))
         elif self.invalid_policy == "retry_noop":
             move = self.game.noop(view, seat)
@@ -460,7 +465,6 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
             self._commit(seat, move, None)
             return
         self._attempt = 0
-        self._turn += 1
         state = self.game.forfeit(self._state, seat)
         if state is not None:
             self._committed, self._shared = {}, []  # a forfeit by rule replaces the round that was being committed
@@ -501,7 +505,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         view = self._view(seat)
         legal = self._legal[seat]
         if legal is None:
-            chance = Chance(self.seed).derive("sample", seat, self._turn_of_round, self._attempt)
+            chance = Chance(self.seed).derive("sample", seat, self._turn, self._attempt)
             mask = [self.game.sample_reply(view, seat, chance)]
         else:
             mask = list(legal)
@@ -509,14 +513,9 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
             "legal_moves": None if legal is None else list(legal),
             "action_mask": mask,
             "role": self.game.role_of(view, seat),
-            "turn": self._turn_of_round,
+            "turn": self._turn,
             "invalid_count": self._invalid[seat],
         }
-
-    @property
-    def _turn_of_round(self) -> int:
-        """Accepted moves before those that are being committed: how many seats have committed may tell who is asked."""
-        return self._turn - len(self._committed)
 
     def _closing_info(self, seat: str) -> dict[str, Any]:
         return {

@@ -105,6 +105,11 @@ class Game(ABC, Generic[State, Move]):
     def is_over(self, state: State) -> bool:
         return not self.to_move(state)
 
+    def turns_taken(self, state: State) -> int | None:
+        """How many turns came before, as all seats may know: one for all seats that move at once. None leaves it to the
+        environment, which counts those it has asked for; that will do unless luck or a secret decides whether one is held."""
+        return None
+
     @abstractmethod
     def apply(self, state: State, moves: Mapping[str, Move]) -> State:
         """The state after every seat of `to_move(state)` has moved."""
@@ -196,7 +201,7 @@ class Game(ABC, Generic[State, Move]):
         """A hashable key of what `seat` knows in `state`."""
         return tuple(self.observe(self.view(state, seat), seat))
 
-    # For the conformance suite; both are optional, and a check that lacks one says so.
+    # For the conformance suite; all are optional, and a check that lacks one says so.
 
     def hidden_twin(self, state: State, seat: str, chance: Chance) -> State | None:
         """Another state that the rules do not let `seat` tell from this one: all that is hidden from it now, drawn anew.
@@ -204,6 +209,11 @@ class Game(ABC, Generic[State, Move]):
         Written from the rules, never from `view`: that the two agree is what the check finds out. Other seats' secrets,
         what luck has yet to reveal and unrevealed moves change; whatever the seat has been told stays. None: not offered.
         """
+        return None
+
+    def history(self, state: State) -> tuple[Any, list[dict[str, Move]]] | None:
+        """The instance and the moves of every turn that lead to a state, so that it can be played in an environment; None where
+        the state does not tell them."""
         return None
 
     def rotated(self, instance: Any) -> Any | None:

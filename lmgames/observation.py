@@ -14,7 +14,7 @@ class Observation:
         seat: e.g. "player_0".
         role: e.g. "first"; what the seat may know of its own role.
         legal_moves: the texts of every legal move, or None where words are free.
-        turn: accepted moves of the episode so far.
+        turn: turns of the episode so far; seats that move at once take one together.
         seed: fixed by (episode seed, seat, turn, attempt). A player that draws its randomness from it plays the same
             whatever else is played beside it.
         env_id: registered ID of the game.

@@ -66,6 +66,35 @@ _NUMBER_LIKE = re.compile(r"[-+.]?\d")
 _INTEGER = re.compile(r"[0-9]{1,4}")
 
 
+def readable(reply: Any) -> str | dict[str, str]:
+    """A reply as it is read and recorded, so that its record can be read again: a text; `{"public": text}`, with "private" where
+    that is a text too, for one that its agent has split; `{"unreadable": type name}` for anything else, which is refused.
+
+    Halves of a character beyond 16 bits (surrogates) that stand together become the character: JSON would join them.
+    """
+    if isinstance(reply, str):
+        text = reply[:]  # of a subclass, the text alone
+        return text if text.isascii() or not _SURROGATE_PAIR.search(text) else _joined(text)
+    if isinstance(reply, dict):
+        texts = {key: reply[key] for key in ("private", "public") if reply.get(key) is not None}
+        if (
+            "public" in texts
+            and set(reply) <= {"private", "public"}
+            and all(isinstance(text, str) for text in texts.values())
+        ):
+            return {key: str(readable(text)) for key, text in texts.items()}
+        if set(reply) == {"unreadable"} and isinstance(reply["unreadable"], str):  # from a record
+            return dict(reply)
+    return {"unreadable": type(reply).__name__}
+
+
+_SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
+
+def _joined(text: str) -> str:
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
 def public_text(reply: Any, *, max_raw_chars: int = 20_000, max_public_chars: int = 2_000, clip: Clip | None = None) -> str:
     """What others may read of a reply: cleaned, with private reasoning removed.
 
@@ -73,7 +102,7 @@ def public_text(reply: Any, *, max_raw_chars: int = 20_000, max_public_chars: in
     it private, since chat templates often write the opener into the prompt.
 
     Args:
-        reply: a str, or a dict {"private": str, "public": str} from an agent that has split them already.
+        reply: a str, or a dict {"private": str or None, "public": str} from an agent that has split them already.
         max_raw_chars: longest reply, characters, before anything is removed.
         max_public_chars: longest public text, characters.
         clip: None refuses what is too long; "head" or "tail" keeps that end.
@@ -81,15 +110,14 @@ def public_text(reply: Any, *, max_raw_chars: int = 20_000, max_public_chars: in
     Raises:
         IllegalMove: `type`, `too_long` or `empty`.
     """
-    if isinstance(reply, dict) and isinstance(reply.get("public"), str) and set(reply) <= {"private", "public"}:
-        reply = reply["public"]
+    reply = readable(reply)
     if not isinstance(reply, str):
-        raise IllegalMove("type", "Your reply must be text.")
-    if len(reply) > max_raw_chars:
-        reply = _capped(reply, max_raw_chars, clip, "Your reply")
+        if "public" not in reply:
+            raise IllegalMove("type", "Your reply must be text.")
+        reply = reply["public"]
+    reply = capped(reply, max_raw_chars, clip)
     text = _short_public_part(reply) if len(reply) <= SHORT else _public_part(reply)
-    if len(text) > max_public_chars:
-        text = _capped(text, max_public_chars, clip, "The public part of your reply")
+    text = capped(text, max_public_chars, clip, "The public part of your reply")
     if not text:
         raise IllegalMove("empty", "Your reply has no public text; write your move after any reasoning.")
     return text
@@ -105,7 +133,14 @@ def _public_part(reply: str) -> str:
 _short_public_part = lru_cache(maxsize=KEPT)(_public_part)
 
 
-def _capped(text: str, limit: int, clip: Clip | None, what: str) -> str:
+def capped(text: str, limit: int, clip: Clip | None, what: str = "Your reply") -> str:
+    """The text, or the end of it that `clip` keeps where it is longer than `limit` characters.
+
+    Raises:
+        IllegalMove: `too_long`, if it is and `clip` is None.
+    """
+    if len(text) <= limit:
+        return text
     if clip is None:
         raise IllegalMove("too_long", f"{what} has {len(text)} characters; at most {limit} are allowed.")
     return text[:limit] if clip == "head" else text[-limit:]

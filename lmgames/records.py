@@ -8,6 +8,8 @@ from functools import cache
 from importlib import metadata
 from typing import Any, Literal
 
+from lmgames.parsing import readable
+
 SCHEMA = 1
 Status = Literal["ok", "refused", "replaced", "forfeit"]
 
@@ -22,8 +24,7 @@ class Turn:
 
     Args:
         seat: who replied.
-        reply: as it was sent, before anything is removed; a dict where an agent had split it; other types as
-            `{"unreadable": type name}`, which is refused for the same reason.
+        reply: as it was sent, before anything is removed, in the form of `parsing.readable`.
         status: "ok", "refused" (may try again), "replaced" (a move was played for it), "forfeit".
         code: why it was refused, one of `parsing.REFUSALS`; "" if it was not.
         move: the canonical text of the move that was played; "" if none was.
@@ -36,14 +37,7 @@ class Turn:
     move: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.reply, str) and not (isinstance(self.reply, dict) and _is_split(self.reply)):
-            unreadable = self.reply.get("unreadable") if isinstance(self.reply, dict) else None
-            name = unreadable if isinstance(unreadable, str) else type(self.reply).__name__
-            object.__setattr__(self, "reply", {"unreadable": name})
-
-
-def _is_split(reply: dict[Any, Any]) -> bool:
-    return isinstance(reply.get("public"), str) and all(isinstance(text, str) for text in (*reply, *reply.values()))
+        object.__setattr__(self, "reply", readable(self.reply))
 
 
 @cache

@@ -46,6 +46,7 @@ OPTION_SETS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "blank": {"spy_word": "blank", "players": 3, "clue_rounds": 1, "voters": "all", "scheme": "win", "zero_sum": True},
         "two_spies": {"players": 6, "spies": 2, "clue_rounds": 1, "scheme": "win", "mode": "elimination", "tie": "random"},
+        "one_word": {"max_words": 1, "players": 3, "split": "eval", "spy_word": "blank"},
         "judge": {"players": 4, "clue_rounds": 1, "voters": "non_spy_plus_judge", "scheme": "mixed", "tie": "revote"},
     },
     "Debate-v0": {

@@ -15,6 +15,7 @@ from lmgames.chance import Chance
 from lmgames.debate_sources.source import DebateState, Item, Part, Question, RevealSource, claims, evidence_of
 
 LARGEST = 9
+LEAST_LIKELY = 0.05  # of a list that a generator may wait for
 ANSWERS = ("above zero", "below zero")
 
 
@@ -24,7 +25,7 @@ class Tally(RevealSource):
 
     Args:
         size: numbers of a list.
-        distance: least distance of the sum from zero; 1 takes any list whose sum is not 0.
+        distance: least distance of the sum from zero; 1 takes any list whose sum is not 0. One list in twenty must have it.
     """
 
     size: int = 20
@@ -37,10 +38,9 @@ class Tally(RevealSource):
     def __post_init__(self) -> None:
         if not 2 <= self.size <= 999:
             raise ValueError(f"size={self.size}: a tally has 2 to 999 numbers")
-        if not 1 <= self.distance <= self.size:
-            raise ValueError(
-                f"distance={self.distance}: the sum of {self.size} numbers can be 1 to {self.size} from zero here"
-            )
+        most = 1 if self.distance == 1 else min(self.size, _likely_distance(self.size))
+        if not 1 <= self.distance <= most:
+            raise ValueError(f"distance={self.distance}: the sum of {self.size} numbers can be 1 to {most} from zero here")
 
     @property
     def most_rounds(self) -> int:  # type: ignore[override]  # it follows from the size
@@ -146,8 +146,18 @@ def _probability_above(shown: int, hidden: int) -> float:
 @lru_cache(maxsize=64)
 def _sum_distribution(count: int) -> np.ndarray:
     """Probabilities of the sums -9*count .. 9*count of `count` random numbers."""
-    if count == 0:
-        return np.ones(1)
     one = np.full(2 * LARGEST + 1, 1.0 / (2 * LARGEST))
     one[LARGEST] = 0.0
-    return np.convolve(_sum_distribution(count - 1), one)
+    chances = np.ones(1)
+    for _ in range(count):
+        chances = np.convolve(chances, one)
+    return chances
+
+
+@lru_cache(maxsize=64)
+def _likely_distance(size: int) -> int:
+    """The greatest distance from zero that the sum of `size` random numbers reaches with probability 1/20."""
+    chances = _sum_distribution(size)
+    middle = LARGEST * size
+    beyond = 2.0 * chances[middle + 1 :][::-1].cumsum()[::-1]  # at index d - 1: of a distance of d or more
+    return int((beyond >= LEAST_LIKELY).sum())

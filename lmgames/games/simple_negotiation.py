@@ -221,8 +221,16 @@ class SimpleNegotiation(Game[NegotiationState, TradeMove]):
         if self.n is not None:
             check_count("n", self.n, 2, len(rule.resources))
         ranges = [self.value_range(base) for _, base in rule.resources]
-        if rule.opposed and (self.n is not None or all(low == high == ranges[0][0] for low, high in ranges)):
-            raise ValueError(f"preset={self.preset!r} needs all its resources, with values that can differ")
+        mirrored = all(
+            low == high and one == other for one, other in zip(ranges, ranges[::-1], strict=True) for low, high in [one]
+        )
+        if rule.opposed and self.n is not None:
+            raise ValueError(f"n={self.n}: preset={self.preset!r} needs all its resources")
+        if rule.opposed and mirrored:
+            raise ValueError(
+                f"resources={rule.resources!r}: the values of preset={self.preset!r} are the same in reverse order, so both "
+                "players would have the same and nobody could gain; change a value, or the order"
+            )
 
     @property
     def drawing(self) -> Preset:

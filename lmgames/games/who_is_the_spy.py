@@ -16,7 +16,7 @@ import contextlib
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
@@ -41,7 +41,7 @@ TWIN_ATTEMPTS = 40
 RULES = """You play Who Is The Spy with {players} players, player_0 to player_{last}. {spies_are} drawn by lot; the others \
 are civilians. {words}{judge}
 There {rounds} of clues, then a vote{repeat}. In a round each player in turn gives one clue about its word: one sentence of \
-at most {max_words} words, which all read. A clue must not contain your own word in any form nor repeat an earlier clue.
+at most {length}, which all read. A clue must not contain your own word in any form nor repeat an earlier clue.
 Then {voters} vote, all at once: [vote: player_2] or [vote: 2] names player_2 as a spy, [abstain] names nobody. You cannot \
 vote for yourself. {ballots} Whoever has the most votes is ejected; {tie}{reveal}
 {goal}"""
@@ -59,6 +59,7 @@ SAMPLE_CLUES = (
     "It is easy to picture.",
     "There is more than one kind of it.",
 )
+SAMPLE_WORDS = ("Yes", "Well", "Right")
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +363,11 @@ class WhoIsTheSpy(Game[SpyState, str]):
         voted = {voter for voter, _ in cycle.polls[-1].votes}
         return tuple(seat for seat in self._electorate(state) if seat not in voted)
 
+    def turns_taken(self, state: SpyState) -> int:
+        """Clues, and votes counted, each vote as one turn: how many have votes tells who was a spy, and so does whether anybody
+        has one after a tie."""
+        return sum(len(cycle.clues) + sum(poll.counts is not None for poll in cycle.polls) for cycle in state.cycles)
+
     def alive(self, state: SpyState, cycle: int | None = None) -> tuple[str, ...]:
         """Players who take part in a cycle, by its number; the current one by default."""
         before = state.cycles[:-1] if cycle is None else state.cycles[:cycle]
@@ -578,7 +584,7 @@ class WhoIsTheSpy(Game[SpyState, str]):
             judge=" judge_0 knows the civilians' word, gives no clues and votes on their side." if self.has_judge else "",
             rounds="is one round" if self.clue_rounds == 1 else f"are {self.clue_rounds} rounds",
             repeat=self._repetition(),
-            max_words=self.max_words,
+            length=self._longest,
             voters={
                 "civilians": "the civilians",
                 "all": "all players",
@@ -589,6 +595,10 @@ class WhoIsTheSpy(Game[SpyState, str]):
             reveal=" The role of the ejected is told." if self._reveals_roles else "",
             goal=self._goal(),
         )
+
+    @property
+    def _longest(self) -> str:
+        return "1 word" if self.max_words == 1 else f"{self.max_words} words"
 
     def _repetition(self) -> str:
         if self.mode == "single":
@@ -723,7 +733,7 @@ class WhoIsTheSpy(Game[SpyState, str]):
         return self._parse_vote(legal, seat, text)
 
     def _parse_clue(self, view: SpyState, seat: str, text: str) -> str:
-        hint = f"Write one sentence of at most {self.max_words} words."
+        hint = f"Write one sentence of at most {self._longest}."
         if find_commands(text, VERBS):
             raise IllegalMove("illegal_now", f"The vote comes after the clues; now give a clue. {hint}")
         clue = " ".join(text.split())
@@ -759,21 +769,20 @@ class WhoIsTheSpy(Game[SpyState, str]):
 
     def sample_reply(self, view: SpyState, seat: str, chance: Chance) -> str:
         """A random vote; or a clue: something true of the seat's word where the bank knows it, else a sentence that says
-        little. Used-up sentences get a number."""
+        little. Used-up sentences get a number; where they are too long, so do single words."""
         moves = self.legal_moves(view, seat)
         if moves:
             return chance.choice(moves, "reply")
         word = view.words[self.seats.index(seat)]
         sentences = true_sentences(word) if word and is_in_bank(word) else SAMPLE_CLUES
-        numbered = (f"Clue {number}: {sentence}" for number in itertools.count(2) for sentence in SAMPLE_CLUES)
         given = _given(view)
         choices = (*chance.shuffled(sentences, "reply"), *chance.shuffled(SAMPLE_CLUES, "reply", "plain"))
-        for clue in itertools.chain(choices, numbered):
+        for clue in itertools.chain(choices, _further_clues(len(given), self.max_words)):
             if _normal(clue) in given:
                 continue
             with contextlib.suppress(IllegalMove):
                 return self.parse(view, seat, clue)
-        raise AssertionError("there is always a further number")
+        raise AssertionError("one of the further clues is always free")
 
     # For the conformance suite.
 
@@ -788,6 +797,20 @@ class WhoIsTheSpy(Game[SpyState, str]):
             if twin is not None and _public(twin) == _public(state):
                 return twin
         return None
+
+    def history(self, state: SpyState) -> tuple[Any, list[dict[str, str]]]:
+        words = dict(zip(state.roles, state.words, strict=True))
+        instance = {
+            "words": {"civilian": words["civilian"], "spy": words["spy"]},
+            "spies": [seat for seat in self.player_names if self._role(state, seat) == "spy"],
+            "orders": [list(order) for order in state.orders],
+            "tie_breaks": [list(order) for order in state.tie_breaks],
+        }
+        turns: list[dict[str, str]] = []
+        for cycle in state.cycles:
+            turns += [{speaker: NO_CLUE if words is None else words} for speaker, words in cycle.clues]
+            turns += [{voter: _vote(target) for voter, target in poll.votes} for poll in cycle.polls if poll.votes]
+        return instance, turns
 
     def _twin_start(self, state: SpyState, seat: str, chance: Chance) -> SpyState | None:
         spies = chance.sample(self.player_names, self.spies, "spies")
@@ -880,6 +903,16 @@ def _normal(clue: str) -> tuple[str, ...]:
 
 def _given(view: SpyState) -> set[tuple[str, ...]]:
     return {_normal(words) for cycle in view.cycles for _, words in cycle.clues if words is not None}
+
+
+def _further_clues(given: int, max_words: int) -> Iterator[str]:
+    """Clues of which one can be given after `given` others: every beginning comes with more numbers than that, a single word
+    is never too long, and no secret word is like two of them."""
+    short_enough = [sentence for sentence in SAMPLE_CLUES if 2 + len(sentence.split()) <= max_words]
+    for number in range(2, given + 3):
+        yield from (f"Clue {number}: {sentence}" for sentence in short_enough)
+    for number in range(2, given + 3):
+        yield from (f"{word}{number}" for word in SAMPLE_WORDS)
 
 
 def _turn_stages(state: SpyState, seat: str) -> list[str]:

@@ -33,10 +33,11 @@ def hidden_information(subject: Subject) -> str:
     """T8. Non-interference: what a seat may not know changes nothing it sees: view, text, legal moves, info, refusals, render.
 
     Three comparisons. States that the game's `hidden_twin` says a seat cannot tell apart: same view, and everything that
-    follows from it, in the rules and in the environment. Positions with the same view: the same in everything else, over all
-    positions where they can be listed. Instances that open alike for a seat, played with the same replies: the same in
-    everything as long as the views agree. Without `hidden_twin` nothing says what a view must hide, and a view that hides too
-    little is found only if it hides nothing at all.
+    follows from it, in the rules and in the environment; with `history`, each also in an environment of its own that has played
+    up to it, since an environment that is moved to a twin has counted what led elsewhere. Positions with the same view: the
+    same in everything else, over all positions where they can be listed. Instances that open alike for a seat, played with the
+    same replies: the same in everything as long as the views agree. Without `hidden_twin` nothing says what a view must hide,
+    and a view that hides too little is found only if it hides nothing at all.
     """
     game = subject.game
     if not game.hidden_information:
@@ -49,7 +50,7 @@ def hidden_information(subject: Subject) -> str:
     positions = listed or list(random_positions(subject, range(subject.count(40, 400))))
     alike = _same_view_same_rest(game, positions)
     twins, different = _twins(subject, listed)
-    in_envs = _twins_in_environments(subject) if twins else 0
+    in_envs = _twins_in_environments(subject) + _twins_played(subject) if twins else 0
     replayed, distinct = _alike_at_the_start(subject)
     if twins and not different:
         raise Fault("hidden_twin never differs from its state although hidden_information is declared")
@@ -138,6 +139,48 @@ def _twins_in_environments(subject: Subject) -> int:
                     if found:
                         raise Fault(f"the environment tells {seat} hidden states apart by {found}", seed)
     return pairs
+
+
+def _twins_played(subject: Subject) -> int:
+    """Twins each in an environment that has come to it by play."""
+    game = subject.game
+    pairs = 0
+    for seed in range(subject.seeds[0], subject.seeds[0] + subject.count(3, 30)):
+        for env in random_game(subject.env(), seed, bad_one_in=0):  # a history has no refused replies
+            if env.outcome or env._committed:
+                continue
+            for seat in env.possible_agents:
+                twin = game.hidden_twin(env.game_state, seat, subject.chance("twin played", seat, pairs))
+                if twin is None or twin == env.game_state:
+                    continue
+                one, other = _played_to(subject, env.game_state), _played_to(subject, twin)
+                if one is None or other is None:
+                    return pairs
+                if seat in one.waiting and seat in other.waiting:
+                    one, other = _come_to(one, seat), _come_to(other, seat)
+                pairs += 1
+                found = first_difference(env_tells(one, seat), env_tells(other, seat))
+                if found:
+                    raise Fault(
+                        f"the environment tells {seat} hidden states apart, each played from its deal, by {found}", seed
+                    )
+    return pairs
+
+
+def _played_to(subject: Subject, state: Any) -> GameEnv | None:
+    """An environment that has played up to a state; None if the game does not tell how."""
+    history = subject.game.history(state)
+    if history is None:
+        return None
+    instance, turns = history
+    env = subject.env(render_mode="ansi")
+    env.reset(seed=0, options={"instance": instance})
+    for moves in turns:
+        for seat in env.waiting:
+            env.step(subject.game.write(moves[seat]))
+    if env.game_state != state:
+        raise Fault(f"history does not lead back to {state!r}, but to {env.game_state!r}")
+    return env
 
 
 def _moved_to(env: GameEnv, state: Any) -> GameEnv:

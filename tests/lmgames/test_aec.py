@@ -541,6 +541,14 @@ def test_what_others_see_of_a_reply(share, lines):
     assert new_lines(env, "player_1", before)[: len(lines)] == lines
 
 
+@pytest.mark.parametrize("clip", ["head", "tail"])
+def test_what_others_see_of_a_raw_reply_is_clipped(clip):
+    env = kuhn("KJ0", share="raw", clip=clip)
+    before = len(env.observe("player_1")["text"])
+    env.step("[check]" + "x" * 300_000 + "[check]")
+    assert 20_000 <= len(env.observe("player_1")["text"]) - before < 21_000
+
+
 def test_words_at_once_are_shared_when_all_are_there():
     env = bids(share="public")
     before = {seat: text(env, seat) for seat in env.agents}

@@ -212,6 +212,13 @@ def test_the_bisection_judge_alone_takes_the_likelier_total():
     assert verdict["p"][0] == pytest.approx(odds[0] / sum(odds))
 
 
+def test_the_greatest_distance_of_a_sum_is_one_that_lists_have():
+    assert Tally(size=2).generate(Chance(0))
+    sums = [abs(Tally(size=200).generate(Chance(seed))["meta"]["sum"]) for seed in range(300)]
+    assert 0.01 < sum(total >= 156 for total in sums) / 300 < 0.1  # 1/20
+    Tally(size=200, distance=156)
+
+
 def test_the_wrong_total_lies_at_its_distance_and_is_possible():
     for seed in range(50):
         true, wrong = map(int, Bisection(size=2, distance=9).generate(Chance(seed))["answers"])
@@ -243,6 +250,8 @@ def test_digits_that_are_none(passage):
         ({"source": "bisection", "distance": 10}, "1 to 9"),
         ({"source": "custody", "size": 0}, "at least 1"),
         ({"source": "tally", "distance": -1}, "at least 1"),
+        ({"source": "tally", "size": 999, "distance": 999}, "1 to 349 from zero"),
+        ({"source": "tally", "size": 4, "distance": 5}, "1 to 4 from zero"),
     ],
 )
 def test_options_out_of_range(options, message):

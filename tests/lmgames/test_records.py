@@ -36,6 +36,11 @@ def played(*replies, seed=5, instance=None, **options):
         played("\ud800[check]", "\udfff\x00"),
         played(None, 3, hands=2),
         played({"private": "x\ud800", "public": "[bet]"}, {"public": 3}, {1: 2}, hands=2),
+        played({"private": None, "public": "[bet]"}, {"private": 3, "public": "[fold]"}, hands=2),
+        played({"public": "[bet]", "else": ""}, {"public": None}, {"unreadable": "x"}, {"unreadable": 1}, hands=2),
+        played(
+            "\ud83d\ude00 [check] \ude00\ud83d", {"private": "\ud83d\ude00", "public": "[bet] \ud83d\ude00"}, share="public"
+        ),
         played(max_env_steps=1),
         played("[bet]", deck_size=5, ante=2),
     ],
@@ -51,6 +56,27 @@ def test_round_trip_and_replay(record):
     assert again.to_json() == line
     env = lmgames.replay(again)
     assert env.record(record.agents) == record
+
+
+def test_a_split_reply_without_reasoning_is_kept_as_it_was():
+    sent = {"public": "[check]", "private": None}
+    env = lmgames.make("KuhnPoker-v0")
+    env.reset(seed=5)
+    env.step(sent)
+    sent["public"] = "[bet]"
+    assert env.turns[0] == Turn("player_0", {"public": "[check]"}, "ok", move="[check]")
+    assert Turn("player_0", {"public": "[check]", "private": "hm"}, "ok").reply == {"private": "hm", "public": "[check]"}
+
+
+def test_halves_of_a_character_count_as_the_character_whether_they_have_been_through_json_or_not():
+    """As two characters they were two spaces in a message, and as one after a record was read."""
+    env = lmgames.make("AdversarialTaboo-v0")
+    env.reset(seed=0)
+    env.step("it is \ud83d\ude00 nice, \ud83d\ud83d\ude00\ude00")
+    record = GameRecord.from_json(env.record().to_json())
+    assert record == env.record()
+    assert record.turns[0].move == "it is \U0001f600 nice,  \U0001f600 "[:-1]
+    assert lmgames.replay(record).record() == record
 
 
 def test_what_a_record_says():

@@ -166,6 +166,8 @@ def test_generator_options():
         {"n": 1},
         {"n": 6},
         {"preset": "spiral2", "resources": (("Wood", 10), ("Gold", 10))},  # equal values: nothing to gain
+        {"preset": "spiral2", "resources": (("Wood", 5), ("Gold", 10), ("Ore", 5))},  # the same in reverse order
+        {"preset": "spiral2", "resources": (("Wood", 5), ("Gold", 8)), "value_clip": (6, 6)},
     ],
 )
 def test_impossible_options(options):

@@ -12,6 +12,7 @@ from lmgames.aec import GameEnv
 from lmgames.chance import Chance
 from lmgames.game import Game
 from lmgames.games.kuhn_poker import KuhnPoker, KuhnState
+from lmgames.games.who_is_the_spy import WhoIsTheSpy
 from lmgames.parsing import IllegalMove, extract_command
 from lmgames.testing import CHECKS, ConformanceError, check_game
 from lmgames.testing.nasty import BREAKS, nasty_replies
@@ -442,10 +443,21 @@ def test_leaks_are_caught_in_games_too_large_to_list(game):
         check_game(game, options=[{"deck_size": 13, "hands": 4}], checks=["T8"], pairs=4000)
 
 
-def test_an_environment_that_tells_how_many_were_asked_before_is_caught(monkeypatch):
-    """In WhoIsTheSpy spies are not asked to vote, so that number tells whether one of them sits before a seat."""
-    check_game("WhoIsTheSpy-v0", checks=["T8"], pairs=50)
-    monkeypatch.setattr(GameEnv, "_turn_of_round", property(lambda env: env._turn))
+def test_a_count_of_moves_that_tells_who_voted_is_caught(monkeypatch):
+    """In WhoIsTheSpy spies are not asked to vote, so how many were tells whether one of them has been ejected."""
+    options = [{"mode": "elimination", "players": 6, "spies": 2, "clue_rounds": 1, "tie": "random"}]
+    check_game("WhoIsTheSpy-v0", options=options, checks=["T8"], pairs=50)
+    monkeypatch.setattr(WhoIsTheSpy, "turns_taken", lambda game, state: sum(map(len, game.history(state)[1])))
+    with pytest.raises(ConformanceError, match=r"tells player_. hidden states apart, each played from its deal, by info"):
+        check_game("WhoIsTheSpy-v0", options=options, checks=["T8"], pairs=50)
+
+
+def test_a_count_of_seats_asked_before_is_caught(monkeypatch):
+    """It tells whether a spy sits before a seat."""
+    acting_info = GameEnv._acting_info
+    monkeypatch.setattr(
+        GameEnv, "_acting_info", lambda env, seat: {**acting_info(env, seat), "turn": env._turn + len(env._committed)}
+    )
     with pytest.raises(ConformanceError, match=r"tells player_. hidden states apart by info"):
         check_game("WhoIsTheSpy-v0", checks=["T8"], pairs=50)
 

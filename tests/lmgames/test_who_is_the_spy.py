@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 
@@ -1007,3 +1008,73 @@ def test_a_spy_survives_random_ejections_with_probability_2_over_n(players):
         return sum(outcomes) / len(alive)
 
     assert survival(begun(game, spies=(0,))) == Fraction(2, players)
+
+
+# Sample replies, and what the environment counts.
+
+
+@pytest.mark.parametrize("max_words", [1, 3, 5])
+@pytest.mark.parametrize("pairs", [None, (("yes", "well"),), (("right", "fine"),)])
+def test_sample_clues_fit_however_few_words_are_allowed(max_words, pairs):
+    env = make("WhoIsTheSpy-v0", players=8, clue_rounds=6, max_words=max_words, pairs=pairs)
+    env.reset(seed=0)
+    while not env.outcome:
+        env.step(env.infos[env.agent_selection]["action_mask"][0])
+    assert all(turn.status == "ok" for turn in env.turns)
+
+
+def asked_in(cycle, seat, dealt, votes, **options):
+    """What a seat is given when it is asked for its clue of a cycle (from 1).
+
+    Args:
+        dealt: who the spies are.
+        votes: the target of each voter, by cycle and ballot; whoever is left out abstains.
+    """
+    options = {"clue_rounds": 1, "mode": "elimination", **options}
+    names = list(game_of(**options).player_names)
+    env = make("WhoIsTheSpy-v0", **options)
+    env.reset(options={"instance": {"words": WORDS, "spies": dealt, "orders": [names], "tie_breaks": []}}, seed=0)
+    while True:
+        asked, cycles = env.agent_selection, env.game_state.cycles
+        if asked == seat and len(cycles) == cycle and not cycles[-1].polls:
+            seen = env.observation(seat)
+            return seen.text, seen.turn, seen.seed, env.infos[seat]
+        if cycles[-1].polls:
+            target = votes[len(cycles) - 1][len(cycles[-1].polls) - 1].get(asked)
+            env.step(f"[vote: {target}]" if target else "[abstain]")
+        else:
+            env.step(f"Clue number {len(cycles)} of {asked.replace('_', ' ')}")
+
+
+def test_the_turn_does_not_tell_whether_the_ejected_were_spies():
+    """Five of seven vote, and four once a civilian is out; with an abstention more or less the counts are the same."""
+    votes = [
+        [dict.fromkeys(("player_3", "player_4", "player_5"), "player_0")],
+        [{"player_3": "player_1", "player_4": "player_1"}],
+    ]
+    options = {"players": 7, "spies": 2}
+    a_spy_is_out = asked_in(3, "player_5", ["player_0", "player_6"], votes, **options)
+    no_spy_is_out = asked_in(3, "player_5", ["player_2", "player_6"], votes, **options)
+    assert a_spy_is_out == no_spy_is_out
+
+
+def test_the_turn_does_not_tell_whether_anybody_could_vote_after_a_tie():
+    tie = {"player_0": "player_1", "player_1": "player_0", "player_2": "player_3", "player_3": "player_2"}
+    turned = {"player_1": "player_0", "player_2": "player_3", "player_3": "player_2", "player_4": "player_1"}
+    options = {"players": 5, "tie": "revote"}
+    nobody_could = asked_in(2, "player_2", ["player_4"], [[tie]], **options)
+    somebody_could = asked_in(2, "player_2", ["player_0"], [[turned, {}]], **options)
+    assert nobody_could == somebody_could
+
+
+def test_a_history_leads_back_to_its_state():
+    for options in OPTION_SETS.values():
+        game = WhoIsTheSpy(**options)
+        for state in random_states(game, 3):
+            if FORFEIT in [move for moves in game.history(state)[1] for move in moves.values()]:
+                continue
+            instance, turns = game.history(state)
+            again = game.start(instance)
+            for moves in turns:
+                again = game.apply(again, moves)
+            assert replace(again, forfeits=()) == replace(state, forfeits=())
