@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from lmgames.reasoning import is_mark, opener_of, private_spans
+
 PROMPT_VERSION = 1  # raised by any change of the messages or of PLAIN
 PLAIN = "{system}{text}\nReply:"
 """For base models, whose tokenizer has no chat template."""
@@ -21,11 +23,6 @@ _SPANS_LINES = re.compile(r"[\nĊ][^\sĠĊĉč▁]")  # in a vocabulary, byte-le
 _SAMPLE = (
     'You are player_0. Cards: J, Q\n[bet] or (fold)?\n"Hi," said 3\n4 of them, naïve\n東京: 1.\n\n  two \n- three…\nx\ny'
 )
-
-_OPENS_THINKING = re.compile(r"<(think|thinking|reasoning|scratchpad)>\s*\Z", re.IGNORECASE)
-_CLOSES_THINKING = re.compile(r"</(?:think|thinking|reasoning|scratchpad)>", re.IGNORECASE)
-_BEGINS_THINKING = re.compile(r"\s*<(?:think|thinking|reasoning|scratchpad)>", re.IGNORECASE)
-_THINK_TAG = re.compile(r"\s*</?(?:think|thinking|reasoning|scratchpad)>\s*", re.IGNORECASE)
 
 
 class Chat:
@@ -46,8 +43,8 @@ class Chat:
         self._texts: dict[tuple[int, ...], str] = {}
         self._lines: dict[str, list[int]] = {}
         self._silent = _silent_ids(tokenizer)
-        self.opens_thinking = bool(_OPENS_THINKING.search(self.render("")))
-        """Whether the prompt ends inside the model's reasoning, so that replies begin in it."""
+        self.opener = opener_of(self.render(""))
+        """The mark with which the prompt opens the model's reasoning, so that replies begin in it; "" if it does not."""
         self.encodes_lines = self.has_template and self._lines_stand_alone()
         """Whether a prompt's tokens are those of its lines, so that a line is encoded once for all prompts that have it.
         Observations grow by lines, so a game costs what its text costs, and not what all its prompts do."""
@@ -111,36 +108,39 @@ class Chat:
         return self._encode_lines(rendered) == list(self.tokenizer.encode(rendered, add_special_tokens=False))
 
     def reply_text(self, ids: Sequence[int]) -> str:
-        """What the model said, without special tokens but with its reasoning tags: by them others know what is private.
+        """What the model said, without special tokens but with the marks of its reasoning: by them others know what is private.
 
-        Where the prompt opens the reasoning, the reply carries the closing tag alone, and all before that is private. If the
-        model never closed it, all of the reply is reasoning, and the opening tag is put before it to say so.
+        Where the prompt opens the reasoning, the reply carries the closing mark alone, and all before that is private. If the
+        model never closed it, all of the reply is reasoning, and the opening mark is put before it to say so.
         """
         key = tuple(ids)
         text = self._texts.get(key)
         if text is None:
             if len(self._texts) >= CACHED_PROMPTS:
                 self._texts.clear()
-            spoken = [token for token in key if token not in self._silent]
-            text = self.tokenizer.decode(spoken, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-            if self.opens_thinking and not _CLOSES_THINKING.search(text):
-                text = "<think>" + text
+            text = self._spoken(key)
+            if self.opener and [closed for *_, closed in private_spans(self.opener + text)] == [False]:
+                text = self.opener + text
             self._texts[key] = text
         return text
 
+    def _spoken(self, ids: Sequence[int]) -> str:
+        spoken = [token for token in ids if token not in self._silent]
+        text: str = self.tokenizer.decode(spoken, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text
+
     def reasoning_tokens(self, ids: Sequence[int]) -> int:
-        """How many of a reply's tokens are private reasoning, up to and with its closing tag."""
-        text = self.reply_text(ids)
-        if "<" not in text:
+        """How many of a reply's tokens are private reasoning, up to and with its last closing mark."""
+        spans = private_spans(self.reply_text(ids))
+        if not spans:
             return 0
-        if not _CLOSES_THINKING.search(text):
-            return len(ids) if _BEGINS_THINKING.match(text) else 0
-        known = len(_CLOSES_THINKING.findall(text))
+        _, end, closed = spans[-1]
+        if not closed:
+            return len(ids)
         least, most = 1, len(ids)
-        while least < most:  # the shortest beginning with all closing tags
+        while least < most:  # the shortest beginning that has it
             middle = (least + most) // 2
-            closed = len(_CLOSES_THINKING.findall(self.tokenizer.decode(list(ids[:middle]), skip_special_tokens=False)))
-            least, most = (least, middle) if closed >= known else (middle + 1, most)
+            least, most = (least, middle) if len(self._spoken(ids[:middle])) >= end else (middle + 1, most)
         return least
 
     def fingerprint(self) -> str:
@@ -151,6 +151,6 @@ class Chat:
 
 
 def _silent_ids(tokenizer: Any) -> frozenset[int]:
-    """Special tokens that are no part of the text; some tokenizers count reasoning tags among theirs."""
+    """Special tokens that are no part of the text; some tokenizers count the marks of reasoning among theirs."""
     special = getattr(tokenizer, "all_special_ids", ())
-    return frozenset(token for token in special if not _THINK_TAG.fullmatch(str(tokenizer.decode([token]))))
+    return frozenset(token for token in special if not is_mark(str(tokenizer.decode([token]))))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from lmgames.reasoning import without_reasoning
 from lmgames.text import clean, quoted
 
 REFUSALS = {
@@ -59,7 +60,6 @@ class Command:
     args: str = ""
 
 
-_THINK_TAG = re.compile(r"<(/?)(?:think|thinking|reasoning|scratchpad)>", re.IGNORECASE)
 # One level of nesting; the length bound keeps the search linear in the length of the reply.
 _BRACKET = re.compile(r"\[([^\[\]\n]{0,300})\]|\\boxed\{([^{}\[\]\n]{0,300})\}")
 _NUMBER_LIKE = re.compile(r"[-+.]?\d")
@@ -98,8 +98,7 @@ def _joined(text: str) -> str:
 def public_text(reply: Any, *, max_raw_chars: int = 20_000, max_public_chars: int = 2_000, clip: Clip | None = None) -> str:
     """What others may read of a reply: cleaned, with private reasoning removed.
 
-    Paired `<think>` tags are cut out; an unclosed opener makes the rest private; a closer without an opener makes all before
-    it private, since chat templates often write the opener into the prompt.
+    Reasoning is known by the marks of `lmgames.reasoning`: `<think>` tags and the like.
 
     Args:
         reply: a str, or a dict {"private": str or None, "public": str} from an agent that has split them already.
@@ -124,10 +123,7 @@ def public_text(reply: Any, *, max_raw_chars: int = 20_000, max_public_chars: in
 
 
 def _public_part(reply: str) -> str:
-    text = clean(reply)
-    if "<" in text:
-        text = _without_reasoning(text)
-    return text.strip()
+    return without_reasoning(clean(reply)).strip()
 
 
 _short_public_part = lru_cache(maxsize=KEPT)(_public_part)
@@ -144,24 +140,6 @@ def capped(text: str, limit: int, clip: Clip | None, what: str = "Your reply") -
     if clip is None:
         raise IllegalMove("too_long", f"{what} has {len(text)} characters; at most {limit} are allowed.")
     return text[:limit] if clip == "head" else text[-limit:]
-
-
-def _without_reasoning(text: str) -> str:
-    public: list[str] = []
-    depth, start = 0, 0
-    for tag in _THINK_TAG.finditer(text):
-        if not tag[1]:
-            if depth == 0:
-                public.append(text[start : tag.start()])
-            depth += 1
-        elif depth > 0:
-            depth -= 1
-        else:
-            public.clear()
-        start = tag.end()
-    if depth == 0:
-        public.append(text[start:])
-    return "".join(public)
 
 
 def find_commands(text: str, verbs: Collection[str] = (), *, numbers: bool = False) -> list[Command]:

@@ -1,7 +1,6 @@
 """What a step's games look like, in figures."""
 
 import math
-import re
 import resource
 import sys
 from collections import Counter, defaultdict
@@ -12,11 +11,10 @@ from typing import Any
 import torch
 
 from agents.play import Step
+from lmgames.reasoning import reasoning_in
 from training.advantages import variance_shares
 from training.games import short_name
 from training.rollout import Batch, Trajectory
-
-_THINK_TAG = re.compile(r"<(/?)(?:think|thinking|reasoning|scratchpad)>", re.IGNORECASE)
 
 
 def play_metrics(played: Sequence[Trajectory], *, several_games: bool = False) -> dict[str, Any]:
@@ -71,7 +69,7 @@ def _reply_metrics(played: Sequence[Trajectory]) -> dict[str, Any]:
         "replies": len(steps),
         "invalid_rate": _share(step.turn.status != "ok" for step in steps),
         "truncated_rate": _share(step.reply.finish_reason == "length" for step in steps),
-        "empty_thinking": _share(not thinking(step.reply.text) for step in steps),
+        "empty_thinking": _share(not reasoning_in(step.reply.text) for step in steps),
         "reply_tokens": sum(lengths) / max(1, len(lengths)),
         "reply_median": float(median(lengths)) if lengths else 0.0,
         "reply_tokens_by": {result: sum(of) / len(of) for result, of in sorted(by_result.items()) if of},
@@ -141,15 +139,6 @@ def _peak_memory() -> dict[str, float]:
     if torch.cuda.is_available():
         found["gpu"] = torch.cuda.max_memory_allocated() / 1e6
     return found
-
-
-def thinking(text: str) -> str:
-    """The private reasoning in a reply as a model wrote it, "" if there is none."""
-    tags = list(_THINK_TAG.finditer(text))
-    closing = [tag for tag in tags if tag[1]]
-    if closing:
-        return _THINK_TAG.sub("", text[: closing[-1].start()]).strip()
-    return text[tags[0].end() :].strip() if tags else ""
 
 
 def _share(flags: Any) -> float:

@@ -49,7 +49,8 @@ def _long_texts(length: int) -> list[str]:
     depth = min(length // 2, 100_000)
     units: Sequence[str] = (
         "a", " ", "\n", "\0", "[", "]", "[a", "[a]", "[0] ", "[check] [bet] ", "\\boxed{", "\\boxed{0}", "{", "<",
-        "<think>", "</think>", "<think></think>", "\u0315\u0300", "e\u0301\u0327", "\u200b", "\u0300\u200b\u0315",
+        "<think>", "</think>", "<think></think>", "[THINK]", "<|channel|>analysis<|message|>",
+        "\u0315\u0300", "e\u0301\u0327", "\u200b", "\u0300\u200b\u0315",
         "\u202e", "ﷺ", "\ud83d", "😀", "İ", "\r", "\u2028", "<quote>", "player_0> ", "1 wood, ", "- ", "-> ", "a.", "'",
         '"',
     )  # fmt: skip

@@ -51,6 +51,8 @@ DECORATIONS = {
     "twice": "{move} Yes: {move}",
     "after thinking": "<think>{other} or {move}?</think>\n{move}",
     "after thinking begun in the prompt": "Perhaps {other}.</think>{move}",
+    "after thinking in brackets": "[THINK]{other} or {move}?[/THINK]{move}",
+    "in the final channel": "<|channel|>analysis<|message|>{other}?<|end|><|start|>assistant<|channel|>final<|message|>{move}",
     "fullwidth brackets": "［{inside}］",
     "Windows lines": "Well.\r\n{move}\r\n",
     "zero-width characters": "\u200b{move}\ufeff",

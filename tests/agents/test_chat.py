@@ -98,6 +98,26 @@ def test_reasoning_tags_survive_where_they_are_special_tokens(make_tokenizer):
 
 
 @pytest.mark.parametrize(
+    ("special", "said", "reply"),
+    [
+        (["[THINK]", "[/THINK]"], "[THINK][fold]?[/THINK][bet]<|end|>", "[THINK][fold]?[/THINK][bet]"),
+        (
+            ["<|channel|>", "<|message|>", "<|start|>", "<|return|>"],
+            "<|channel|>analysis<|message|>[fold]?<|end|><|start|>assistant<|channel|>final<|message|>[bet]<|return|>",
+            "<|channel|>analysis<|message|>[fold]?assistant<|channel|>final<|message|>[bet]",
+        ),
+    ],
+    ids=["mistral", "harmony"],
+)
+def test_other_marks_of_reasoning_survive_as_special_tokens(make_tokenizer, special, said, reply):
+    tokenizer = make_tokenizer(template=None)
+    tokenizer.add_special_tokens({"additional_special_tokens": special})
+    text = Chat(tokenizer).reply_text(tokenizer.encode(said))
+    assert text == reply
+    assert public_text(text) == "[bet]"
+
+
+@pytest.mark.parametrize(
     ("said", "reply", "public"),
     [
         ("[fold]? no</think>[bet]<|end|>", "[fold]? no</think>[bet]", "[bet]"),  # the prompt opened it: the closer alone
@@ -107,7 +127,7 @@ def test_reasoning_tags_survive_where_they_are_special_tokens(make_tokenizer):
 def test_reasoning_that_the_template_opens_stays_private(make_tokenizer, said, reply, public):
     tokenizer = make_tokenizer(template=THINKING)
     chat = Chat(tokenizer)
-    assert chat.opens_thinking
+    assert chat.opener == "<think>"
     text = chat.reply_text(tokenizer.encode(said))
     assert text == reply
     if public is None:
@@ -120,7 +140,7 @@ def test_reasoning_that_the_template_opens_stays_private(make_tokenizer, said, r
 def test_thinking_can_be_switched_off(make_tokenizer):
     tokenizer = make_tokenizer(template=THINKING)
     chat = Chat(tokenizer, thinking=False)
-    assert not chat.opens_thinking
+    assert not chat.opener
     assert chat.render("x").endswith("</think>\n\n")
     assert chat.reply_text(tokenizer.encode("[bet]<|end|>")) == "[bet]"
     assert chat.fingerprint() != Chat(tokenizer).fingerprint()
@@ -184,6 +204,11 @@ def test_replies_carry_what_was_sampled():
         ("<think>hm</think>[bet]<|end|>", "<think>hm</think>"),
         ("<think>a</think>[bet] <think>b</think> x<|end|>", "<think>a</think>[bet] <think>b</think>"),
         ("<think>cut off", "<think>cut off"),
+        ("[THINK]hm[/THINK][bet]<|end|>", "[THINK]hm[/THINK]"),
+        (
+            "<|channel|>analysis<|message|>hm<|channel|>final<|message|>[bet]",
+            "<|channel|>analysis<|message|>hm<|channel|>final<|message|>",
+        ),
     ],
 )
 def test_tokens_of_reasoning_are_counted_as_sampled(tokenizer, said, private):

@@ -5,7 +5,7 @@ from agents.play import Step
 from lmgames.records import Turn
 from training.advantages import Outcome
 from training.alarms import ALARMS, Alarms
-from training.metrics import play_metrics, thinking
+from training.metrics import play_metrics
 from training.rollout import Trajectory
 
 HEALTHY = {
@@ -86,21 +86,6 @@ def test_every_alarm_is_tested():
     assert set(ALARMS) == {
         "short_replies", "empty_thinking", "one_sided", "refused", "entropy", "mismatch", "nothing_to_learn"
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "text, expected",
-    [
-        ("[bet]", ""),
-        ("<think>I hold a king.</think>[bet]", "I hold a king."),
-        ("<think></think>[bet]", ""),
-        ("<think>\n</think>[bet]", ""),
-        ("king, so</think>[bet]", "king, so"),  # the prompt had opened it
-        ("<think>no end", "no end"),
-    ],
-)
-def test_thinking_of_a_reply(text, expected):
-    assert thinking(text) == expected
 
 
 def trajectory(role, return_, replies, opponent="self", episode=0):
