@@ -78,7 +78,7 @@ class ModelAgent(Agent):
         """
         if self.sampling.temperature == 0 or self.sampling.top_p < 1 or self.sampling.top_k:
             return None
-        if self.chat.opens_thinking or any(observation.legal_moves is None for observation in observations):
+        if self.chat.opener or any(observation.legal_moves is None for observation in observations):
             return None
         masses = [dict.fromkeys(seen.legal_moves or (), 0.0) for seen in observations]
         asked = [
