@@ -7,14 +7,17 @@ RUN/model/               the weight EMA, as transformers saves it: `hf:RUN/model
 """
 
 import errno
+import hashlib
 import io
 import json
 import os
+import platform
 import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +29,40 @@ from torch.distributed.checkpoint.api import CheckpointException
 from training.distributed import ALONE, World
 
 _LEFT = re.compile(r"(.+)\.(partial|replaced)-\d+")  # names of what is being written, removed or replaced: by which process
+PACKAGES = ("lmgames", "torch", "transformers", "tokenizers", "numpy", "gymnasium", "pettingzoo", "peft", "vllm", "ray")
 
 
 def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
-    """Makes a folder appear whole: filled beside its place, synced, and moved there in one step; an older one is replaced."""
+    """Makes a folder appear whole: filled beside its place, synced, and moved there in one step; an older one is replaced.
+
+    Raises:
+        OSError: if it cannot be written whole; nothing of it is left then, and an older one is as it was.
+    """
     partial = _beside(target, "partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
         fill(partial)
         _complete(partial, target)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        _say_what_failed(error, str(target))
         raise
+
+
+def _say_what_failed(error: BaseException, what: str) -> None:
+    """Raises an OSError that says what cannot be written, if an error comes of that.
+
+    Raises:
+        OSError: with the number and the reason that the operating system gave.
+    """
+    failed = _os_error(error)
+    if failed is not None:
+        raise OSError(
+            failed.errno,
+            f"{what} cannot be written ({failed.strerror}); nothing of it is kept, what was written before is whole. Make room "
+            "and give the same command again",
+        ) from error
 
 
 def _beside(target: Path, what: str) -> Path:
@@ -79,12 +103,22 @@ def _sync(path: Path) -> None:
 
 
 def write_file(target: Path, text: str) -> None:
-    """Makes a file appear whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    _sync(partial)
-    os.replace(partial, target)
+    """Makes a file appear whole.
+
+    Raises:
+        OSError: if it cannot be written whole; nothing of it is left then, and an older one is as it was.
+    """
+    partial = _beside(target, "partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        _sync(partial)
+        os.replace(partial, target)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        _say_what_failed(error, str(target))
+        raise
 
 
 def save_step(
@@ -123,19 +157,49 @@ def save_step(
     except (Exception, CheckpointException) as error:
         if world.is_main:
             shutil.rmtree(partial, ignore_errors=True)
-        failed = _os_error(error)
-        if failed is None:
-            raise
-        raise OSError(
-            failed.errno,
-            f"the checkpoint of step {step} cannot be written to {run / 'steps'} ({failed.strerror}); nothing of it is kept, those "
-            "before are whole. Make room and give the same command again",
-        ) from error
+        _say_what_failed(error, f"{run / 'steps'}: the checkpoint of step {step}")
+        raise
     world.barrier()
     if world.is_main:
         for old in _complete_steps(run)[:-keep]:
             if not keep_every or _number(old) % keep_every:
                 remove_folder(old)
+
+
+def made_with(settings: str, device: str) -> dict[str, str]:
+    """What decides, beside a checkpoint, how a run goes on from it: kept with it, and compared when it is taken up.
+
+    Args:
+        settings: of the run, all of them.
+        device: that it computes on.
+    """
+    versions = {}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    where = f"{platform.system()} {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+    if device == "cuda":
+        where += f", {torch.cuda.get_device_name()}"
+    return {
+        "settings": hashlib.sha256(settings.encode()).hexdigest()[:16],
+        "python": platform.python_version(),
+        **versions,
+        "platform": where,
+        "device": device,
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def warn_of_differences(step: int, saved: dict[str, str], now: dict[str, str]) -> None:
+    """Warns, naming what differs, where a checkpoint was made with something else; see `made_with`."""
+    names = [name for name in (*now, *(saved.keys() - now.keys())) if saved.get(name) != now.get(name)]
+    if names:
+        told = "; ".join(f"{name} {saved.get(name, 'none')}, now {now.get(name, 'none')}" for name in names)
+        warnings.warn(
+            f"the checkpoint of step {step} was made with {told}. The run goes on from it, and may not be to the bit what it would "
+            "have been",
+            stacklevel=2,
+        )
 
 
 @contextmanager
@@ -161,7 +225,8 @@ def _os_error(error: BaseException) -> OSError | None:
         error
     ):  # torch's archive writer keeps the reason to itself
         return OSError(errno.EIO, "a file could not be written to its end")
-    return None
+    told = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors and tokenizers do
+    return OSError(int(told[1]), os.strerror(int(told[1]))) if told else None
 
 
 def load_latest(run: Path) -> tuple[int, dict[str, Any]] | None:
@@ -225,12 +290,26 @@ class MetricsFile:
         if path.exists():
             write_file(path, "".join(json.dumps(line) + "\n" for line in kept))
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8")
+        self._path = path
+        self._file = path.open("ab", buffering=0)
 
     def write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Adds a line.
+
+        Raises:
+            OSError: if it cannot be written whole; nothing of it is left then.
+        """
+        left = json.dumps(line).encode() + b"\n"
+        end = os.fstat(self._file.fileno()).st_size
+        try:
+            while left:
+                left = left[self._file.write(left) or 0 :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(end)
+            _say_what_failed(error, f"{self._path}: the line of step {line['step']}")
+            raise
 
     def close(self) -> None:
         self._file.close()

@@ -1,7 +1,10 @@
+import errno
 import json
+import resource
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -12,12 +15,17 @@ from training.checkpoint import (
     clear_partial,
     load_latest,
     load_tensors,
+    made_with,
     read_metrics,
     read_tensors,
     save_step,
+    warn_of_differences,
+    write_file,
     write_folder,
 )
 from training.past import keep_for_later, past_selves
+from training.policy import save_policy
+from training.tiny import make_model, make_tokenizer
 
 
 def test_newest_whole_checkpoint_wins(tmp_path):
@@ -56,6 +64,58 @@ def test_a_full_disk_is_named_and_leaves_no_half_checkpoint(tmp_path, limit):
     assert "File too large" in done.stdout or "could not be written to its end" in done.stdout
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == files
     assert load_latest(tmp_path) == (1, {"steps": 1})
+
+
+@pytest.fixture(scope="module")
+def policy():
+    tokenizer = make_tokenizer(["a b"], vocab_size=300)
+    return make_model(tokenizer, hidden_size=32, layers=1), tokenizer
+
+
+@pytest.mark.parametrize("limit", [100, 3000])  # hits the first file of the model, or its weights
+@pytest.mark.parametrize(
+    "what", ["metrics.jsonl: the line of step 2", "games.jsonl", "model"]
+)  # model: pool, start, ... as well
+def test_a_full_disk_is_named_and_leaves_all_else_as_it_was(tmp_path, policy, what, limit):
+    def content():
+        return {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+
+    save_policy(*policy, tmp_path / "model")
+    write_file(tmp_path / "games.jsonl", "old")
+    metrics = MetricsFile(tmp_path / "metrics.jsonl")
+    metrics.write({"step": 1})
+    write = {
+        "metrics.jsonl: the line of step 2": lambda: metrics.write({"step": 2, "text": "x" * 9000}),
+        "games.jsonl": lambda: write_file(tmp_path / "games.jsonl", "x" * 9000),
+        "model": lambda: save_policy(*policy, tmp_path / "model"),
+    }[what]
+    before = content()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(OSError, match=rf"{what} cannot be written \(File too large\); nothing of it is kept") as failed:
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert failed.value.errno == errno.EFBIG
+    assert content() == before
+    metrics.write({"step": 2})
+    metrics.close()
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 1}, {"step": 2}]
+
+
+def test_what_differs_from_when_a_checkpoint_was_made_is_named():
+    saved = made_with("{}", "cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_differences(3, saved, made_with("{}", "cpu"))
+    assert {"settings", "python", "torch", "transformers", "platform", "threads"} <= saved.keys()
+    with pytest.warns(UserWarning, match="the checkpoint of step 3") as warned:
+        warn_of_differences(3, saved | {"torch": "2.1.0", "vllm": "0.9"}, saved)
+    (told,) = [str(each.message) for each in warned]
+    assert f"step 3 was made with torch 2.1.0, now {saved['torch']}; vllm 0.9, now {saved.get('vllm', 'none')}." in told
+    with pytest.warns(UserWarning, match="made with settings"):
+        warn_of_differences(3, saved, made_with('{"lr": 1}', "cpu"))
 
 
 def test_tensors_are_read_in_place(tmp_path):
