@@ -253,6 +253,14 @@ class Config:
     """Save and stop at the first alarm; else it is only logged."""
 
     # Evaluation and files.
+    evaluate: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What differs in the games trained on where they are evaluated: tables as under `games`, laid over theirs and without weights,
+    e.g. {"TicTacToe-v0": {"random_opening": 0}} where openings serve training alone; the table "*" holds for every game."""
+    eval_temperature: float = 1.0
+    """Of the model's replies in evaluation by games; 1 as in training, 0 for the likeliest tokens. Models that think are often
+    played at 0.6 with `eval_top_p` 0.95."""
+    eval_top_p: float = 1.0
+    """Likewise: the likeliest tokens up to this mass; 1 for all, as in training."""
     eval_every: int = 20
     """Steps between exact evaluations; 0 for none."""
     play_every: int = 100
@@ -291,6 +299,7 @@ class Config:
         if self.temperature != 1.0:
             raise ValueError(f"temperature={self.temperature}: the trainer's log-probabilities are those of temperature 1")
         self._check_ranges()
+        self._check_evaluation()
         self._check_combinations()
         assert self.baseline in BASELINES
 
@@ -303,6 +312,27 @@ class Config:
         both = {game.name for game in self.played} & {game.name for game in self.held_out}
         if both:
             raise ValueError(f"holdout: {', '.join(sorted(both))} is trained on; a game is held out or not")
+
+    def _check_evaluation(self) -> None:
+        names = [game.name for game in self.played]
+        for name, table in self.evaluate.items():
+            if name != EVERY_GAME and short_name(name) not in names:
+                raise ValueError(
+                    f"evaluate: {name} is not trained on{nearest(name, names)}. What a game held out is played with stands under "
+                    "holdout"
+                )
+            if "weight" in table:
+                raise ValueError(f"evaluate: {name}: a game's weight is its share in training and stands under games")
+        _ = self.evaluated  # refuses options
+        if not self.eval_temperature >= 0:
+            raise ValueError(f"eval_temperature={self.eval_temperature} must not be below 0")
+        if not 0 < self.eval_top_p <= 1:
+            raise ValueError(f"eval_top_p={self.eval_top_p} must be above 0 and at most 1")
+        if not self.play_every and (self.eval_temperature, self.eval_top_p) != (1.0, 1.0):
+            raise ValueError(
+                f"eval_temperature={self.eval_temperature} and eval_top_p={self.eval_top_p} are of evaluation by games, and "
+                "play_every=0 makes none"
+            )
 
     def _check_ranges(self) -> None:
         at_least_1 = "steps games_per_step group_size warmup_games concurrency max_reply_tokens epochs minibatches keep"
@@ -374,7 +404,7 @@ class Config:
             raise ValueError(
                 f"holdout: {', '.join(self.holdout)} is only evaluated, and eval_every=0 with play_every=0 evaluate nothing"
             )
-        if self.eval_samples and not any(solve.has_small_tree(game.rules) for game in (*self.played, *self.held_out)):
+        if self.eval_samples and not any(solve.has_small_tree(game.rules) for game in (*self.evaluated, *self.held_out)):
             raise ValueError(
                 f"eval_samples={self.eval_samples}: none of the games is small enough for exact evaluation; leave it 0, and set "
                 "play_every"
@@ -450,6 +480,14 @@ class Config:
     def played(self) -> tuple[PlayedGame, ...]:
         """The games that are trained on."""
         return read_games(self.games, self.max_reply_tokens)
+
+    @functools.cached_property
+    def evaluated(self) -> tuple[PlayedGame, ...]:
+        """The games that are trained on, as they are played in evaluation."""
+        common = self.evaluate.get(EVERY_GAME, {})
+        own = {short_name(name): table for name, table in self.evaluate.items()}
+        tables = {name: {**table, **common, **own.get(short_name(name), {})} for name, table in self.games.items()}
+        return read_games(tables, self.max_reply_tokens, setting="evaluate")
 
     @functools.cached_property
     def held_out(self) -> tuple[PlayedGame, ...]:
@@ -572,7 +610,7 @@ def load_config(recipe: str | Path | None = None, overrides: dict[str, Any] | No
             raise ValueError(f"no setting {name.partition('.')[0]!r}{nearest(name, fields)}")
     values = {name: _as_type(name, value, fields[name].type) for name, value in given.items() if name not in dotted}
     preset = dict(PRESETS[values.get("preset", "rcgrpo")])
-    tables = {"games": values.pop("games", {}), "holdout": values.pop("holdout", {})}
+    tables = {name: values.pop(name, {}) for name in ("games", "holdout", "evaluate")}
     for name, value in dotted.items():
         _set_in_table(tables, name, value)
     common = {**preset.pop("games", {}).get(EVERY_GAME, {}), **tables["games"].get(EVERY_GAME, {})}
@@ -581,6 +619,7 @@ def load_config(recipe: str | Path | None = None, overrides: dict[str, Any] | No
     values["games"] = for_every_game(tables["games"], common)
     common.pop("weight", None)
     values["holdout"] = for_every_game(tables["holdout"], common)
+    values["evaluate"] = tables["evaluate"]
     return Config(**{**preset, **values})
 
 

@@ -122,14 +122,19 @@ def _exact_summary(ends_EP: NDArray[np.float64]) -> dict[str, float]:
     }
 
 
-def summary(episodes: Sequence[Episode]) -> dict[str, dict[str, float]]:
-    """By role of the agent: mean return with its standard error, and the shares won (return above 0), drawn and lost."""
-    returns: dict[str, list[float]] = {}
+def summary(episodes: Sequence[Episode]) -> dict[str, dict[str, Any]]:
+    """By role of the agent: mean return with its standard error, the shares won (return above 0), drawn and lost, and under
+    "interval" the low and high end of each share's 95 % interval (Wilson 1927).
+
+    Seats that share a role play the same deals, so errors are taken over deals and not over games.
+    """
+    returns: dict[str, dict[int, list[float]]] = {}
     for episode in episodes:
         assert episode.record is not None
         seat = episode.match.tag
-        returns.setdefault(episode.record.roles[seat], []).append(episode.returns[seat])
-    return {role: _summary(np.array(paid)) for role, paid in sorted(returns.items())}
+        of_role = returns.setdefault(episode.record.roles[seat], {})
+        of_role.setdefault(episode.match.seed, []).append(episode.returns[seat])
+    return {role: _summary([np.array(paid) for paid in of_role.values()]) for role, of_role in sorted(returns.items())}
 
 
 def transcripts(episodes: Sequence[Episode], count: int) -> list[GameRecord]:
@@ -157,14 +162,27 @@ def transcripts(episodes: Sequence[Episode], count: int) -> list[GameRecord]:
     return [episode.record for _, episode in sorted(chosen.items()) if episode.record is not None]
 
 
-def _summary(paid: NDArray[np.float64]) -> dict[str, float]:
+def _summary(deals: Sequence[NDArray[np.float64]]) -> dict[str, Any]:
+    """Of the returns on each deal."""
+    paid = np.concatenate(deals)
+    mean = float(paid.mean())
+    off = np.array([(of_deal - mean).sum() for of_deal in deals])  # deals as clusters (Cochran 1977, 9A.1)
+    error = (len(deals) / (len(deals) - 1) * (off**2).sum()) ** 0.5 / len(paid) if len(deals) > 1 else float("nan")
+    shares = {"won": float((paid > 0).mean()), "drawn": float((paid == 0).mean()), "lost": float((paid < 0).mean())}
     return {
-        "mean": float(paid.mean()),
-        "standard_error": float(paid.std(ddof=1) / len(paid) ** 0.5) if len(paid) > 1 else float("nan"),
-        "won": float((paid > 0).mean()),
-        "drawn": float((paid == 0).mean()),
-        "lost": float((paid < 0).mean()),
+        "mean": mean,
+        "standard_error": float(error),
+        **shares,
+        "interval": {name: wilson(share, len(deals)) for name, share in shares.items()},
     }
+
+
+def wilson(share: float, count: int) -> dict[str, float]:
+    """Low and high end of the 95 % interval of a share seen in `count` independent trials (Wilson 1927)."""
+    z2 = 1.959964**2
+    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
+    half = (z2 * (share * (1 - share) / count + z2 / (4 * count**2))) ** 0.5 / (1 + z2 / count)
+    return {"low": max(0.0, middle - half), "high": min(1.0, middle + half)}
 
 
 class AveragePolicy:

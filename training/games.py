@@ -6,6 +6,8 @@ weight = 2                    # its share of the games, against the other weight
 max_reply_tokens = 6          # in place of the run's
 [games."*"]                   # for all of them
 invalid_policy = "forfeit"
+[evaluate."KuhnPoker-v0"]     # what differs where it is evaluated
+show_rules = true
 """
 
 import bisect
@@ -49,8 +51,13 @@ class PlayedGame:
     rules: Game[Any, Any] = field(repr=False)
 
 
-def read_games(tables: Mapping[str, Mapping[str, Any]], max_reply_tokens: int) -> tuple[PlayedGame, ...]:
+def read_games(
+    tables: Mapping[str, Mapping[str, Any]], max_reply_tokens: int, *, setting: str = "games"
+) -> tuple[PlayedGame, ...]:
     """The games of a table of tables, by ID.
+
+    Args:
+        setting: that says so, for messages.
 
     Raises:
         ValueError: for an unknown game, option or value, or a weight that is none.
@@ -59,18 +66,18 @@ def read_games(tables: Mapping[str, Mapping[str, Any]], max_reply_tokens: int) -
     for env_id, table in tables.items():
         name = short_name(env_id)
         if name in found:
-            raise ValueError(f"games: {name!r} is there twice")
+            raise ValueError(f"{setting}: {name!r} is there twice")
         options = {key: value for key, value in table.items() if key not in OF_THE_RUN}
         of_game, _ = split_options(name, options)
         try:
             make(name, **options)  # refuses values, and reads what files an option names
         except OSError as error:
-            raise ValueError(f"games: {name} cannot be read: {error}; name another file in its options") from error
+            raise ValueError(f"{setting}: {name} cannot be read: {error}; name another file in its options") from error
         weight, longest = table.get("weight", 1.0), table.get("max_reply_tokens", max_reply_tokens)
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
-            raise ValueError(f"games: weight={weight!r} of {name} must be a number above 0")
+            raise ValueError(f"{setting}: weight={weight!r} of {name} must be a number above 0")
         if type(longest) is not int or longest < 1:
-            raise ValueError(f"games: max_reply_tokens={longest!r} of {name} must be a whole number, at least 1")
+            raise ValueError(f"{setting}: max_reply_tokens={longest!r} of {name} must be a whole number, at least 1")
         found[name] = PlayedGame(name, options, float(weight), longest, make_game(name, **of_game))
     return tuple(found.values())
 

@@ -46,6 +46,14 @@ def test_order_of_precedence(tmp_path):
         ({"sampler": "servers", "sampler_urls": "localhost:8000"}, "'localhost:8000' must begin with http"),
         ({"sampler": "ray"}, "ray_actors and sampler='ray' go together"),
         ({"engine": '{"max_batch": 4}'}, "they need sampler='vllm'"),
+        ({"evaluate": {"KuhnPokr-v0": {}}}, "evaluate: KuhnPokr-v0 is not trained on; did you mean 'KuhnPoker-v0'"),
+        ({"evaluate": {"KuhnPoker-v0": {"hand": 3}}}, "did you mean 'hands'"),
+        ({"evaluate": {"*": {"hands": 0}}}, "hands=0"),
+        ({"evaluate": {"KuhnPoker-v0": {"weight": 2}}}, "weight is its share in training"),
+        ({"evaluate": {"KuhnPoker-v0": {"max_reply_tokens": 0}}}, "evaluate: max_reply_tokens=0 of KuhnPoker-v0"),
+        ({"eval_temperature": -0.1}, "eval_temperature=-0.1"),
+        ({"eval_top_p": 0.0}, "eval_top_p=0.0 must be above 0"),
+        ({"eval_temperature": 0.6, "play_every": 0}, "play_every=0 makes none"),
         ({"sampler": "vlm"}, "sampler='vlm' is not known; did you mean 'vllm'"),
     ],
 )
@@ -85,3 +93,18 @@ def test_a_sampler_names_the_extra_that_it_needs(monkeypatch, settings, extra):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == extra else real(name, *more))
     with pytest.raises(ValueError, match=rf"pip install 'lmgames\[{extra}\]'"):
         load_config(None, settings)
+
+
+def test_evaluation_lays_its_options_over_those_of_training(tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        '[games."TicTacToe-v0"]\nrandom_opening = [0, 6]\nshow_rules = false\n[games."KuhnPoker-v0"]\nweight = 2\n'
+        '[evaluate."*"]\nlegal_hint = "none"\n[evaluate."lmgames/TicTacToe-v0"]\nrandom_opening = 0\nmax_reply_tokens = 9\n'
+    )
+    config = load_config(recipe, {"evaluate.KuhnPoker-v0.hands": "3"})
+    training, evaluation = ({game.name: game for game in games} for games in (config.played, config.evaluated))
+    assert training["TicTacToe-v0"].options == {"random_opening": [0, 6], "show_rules": False}
+    assert evaluation["TicTacToe-v0"].options == {"random_opening": 0, "show_rules": False, "legal_hint": "none"}
+    assert (training["TicTacToe-v0"].max_reply_tokens, evaluation["TicTacToe-v0"].max_reply_tokens) == (6, 9)
+    assert (training["KuhnPoker-v0"].options, evaluation["KuhnPoker-v0"].options) == ({}, {"hands": 3, "legal_hint": "none"})
+    assert evaluation["KuhnPoker-v0"].weight == 2
