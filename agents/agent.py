@@ -46,6 +46,8 @@ class Agent(ABC):
 
     spec: str = ""
     """The string that `make_agent` makes it from."""
+    engine_seconds: float = 0.0
+    """Spent so far in the engine of a model, for agents that have one: what is left of their time goes into prompts and replies."""
 
     @abstractmethod
     def act(self, observations: Sequence[Observation], /) -> Sequence[Reply]:

@@ -46,20 +46,28 @@ class ModelAgent(Agent):
         """
         requests = [self._request(number, observation) for number, observation in enumerate(observations)]
         began = time.perf_counter()
-        return [self._reply(completion, began) for completion in self.model.generate(requests)]
+        completions = self.model.generate(requests)
+        self.engine_seconds += time.perf_counter() - began
+        return [self._reply(completion, began) for completion in completions]
 
     def submit(self, key: Hashable, observation: Observation) -> None:
-        self.model.submit(self._request((self, key), observation))
+        request = self._request((self, key), observation)
+        began = time.perf_counter()
+        self.model.submit(request)
         self._asked[key] = time.perf_counter()
+        self.engine_seconds += self._asked[key] - began
 
     def poll(self) -> list[tuple[Hashable, Reply]]:
         while self._asked and not self._arrived:
             try:
-                delivered = _deliver(self.model)
+                began = time.perf_counter()
+                completions = self.model.poll()
+                self.engine_seconds += time.perf_counter() - began
+                _deliver(completions)
             except Exception:
                 self._asked.clear()
                 raise
-            if not delivered:
+            if not completions:
                 lost = len(self._asked)
                 self._asked.clear()
                 raise RuntimeError(f"the model lost {lost} requests")
@@ -149,8 +157,10 @@ def complete_beside(model: Model, requests: Sequence[Request]) -> list[Completio
     for number, request in enumerate(requests):
         model.submit(replace(request, key=(box, number)))
     while len(box.completions) < len(requests):
-        if not _deliver(model):
+        completions = model.poll()
+        if not completions:
             raise RuntimeError(f"the model lost {len(requests) - len(box.completions)} requests")
+        _deliver(completions)
     return [replace(box.completions[number], key=request.key) for number, request in enumerate(requests)]
 
 
@@ -164,10 +174,8 @@ class _Box:
         self.completions[key] = completion
 
 
-def _deliver(model: Model) -> int:
-    """Hands completions to those that asked: agents that share the model. Returns how many."""
-    completions = model.poll()
+def _deliver(completions: Sequence[Completion]) -> None:
+    """Hands completions to those that asked: agents that share the model."""
     for completion in completions:
         receiver, key = cast(tuple[ModelAgent | _Box, Hashable], completion.key)
         receiver.receive(key, completion)
-    return len(completions)

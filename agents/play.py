@@ -95,11 +95,13 @@ class Watch:
 
     Args:
         agents: seconds in agents: models that generate, players that think.
+        engine: of these, seconds in the engines of models.
         games: seconds in the games, and in handing replies to and fro.
         live: games in progress, times the seconds that agents took meanwhile.
     """
 
     agents: float = 0.0
+    engine: float = 0.0
     games: float = 0.0
     live: float = 0.0
 
@@ -383,9 +385,10 @@ class _Hall:
         for seat, observation in game.requests():
             try:
                 agent = game.match.agents[seat]
-                began = time.perf_counter()
+                began, in_engine = time.perf_counter(), agent.engine_seconds
                 agent.submit((self, game.index, seat), observation)
                 self._watch.agents += time.perf_counter() - began
+                self._watch.engine += agent.engine_seconds - in_engine
             except Exception as error:
                 self._fail(game, seat, error)
                 return
@@ -406,11 +409,12 @@ class _Hall:
 
     def _poll(self, agent: Agent) -> None:
         asked = self._owing[id(agent)][1]
-        began = time.perf_counter()
+        began, in_engine = time.perf_counter(), agent.engine_seconds
         try:
             replies = agent.poll()
             seconds = time.perf_counter() - began
             self._watch.agents += seconds
+            self._watch.engine += agent.engine_seconds - in_engine
             self._watch.live += seconds * len(self._live)
             if asked and not replies:
                 raise RuntimeError(f"poll gave nothing although {len(asked)} requests wait")

@@ -27,6 +27,8 @@ REFUSALS = {
     "duplicate": "the move repeats what must not be repeated",
     "reveals_word": "the words contain the speaker's secret word",
 }
+UNREADABLE = frozenset({"type", "too_long", "empty", "no_command", "ambiguous", "bad_args"})
+"""Those that are about how a reply is written; the others are about a move that was understood."""
 SHORT = 200
 """Characters: what is read of a reply up to this length is kept, since short replies come again and again."""
 KEPT = 4096  # replies

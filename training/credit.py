@@ -15,6 +15,7 @@ from agents.play import Step
 from lmgames.chance import Chance
 from training.advantages import BASELINES, Baseline, Cell, Outcome, RunningScale
 from training.config import Config
+from training.metrics import role_name
 from training.rollout import Trajectory
 from training.samples import Row
 
@@ -44,7 +45,9 @@ class Credited:
         rows: to learn from.
         norm_tokens: divisor of their loss, one for the whole step; rows that were dropped because they teach nothing count in it,
             those that `rows_per_step` did not draw do not.
-        metrics: by cell, and what the baseline has decided.
+        metrics: "cells" (see `cell_metrics`), what the baseline has decided ("baseline"), the largest advantage before any is cut
+            ("advantage_max"), the share that is cut ("advantages_cut"), of rows that teach nothing ("rows_dropped"), and each
+            role's share in what drives the gradient ("pull").
     """
 
     rows: list[Row]
@@ -77,7 +80,7 @@ class Credit:
         of_refusals = self._of_refusals(trajs)
         rows: list[Row] = []
         origins: list[Origin] = []
-        cut = 0
+        cut, largest = 0, 0.0
         for trajectory in trajs:
             for number, answered in enumerate(trajectory.steps):
                 place = (id(trajectory), number)
@@ -85,6 +88,7 @@ class Credit:
                 if not parts or (config.truncated == "mask" and _is_cut_off(answered)):
                     continue
                 advantage = sum(parts)
+                largest = max(largest, abs(advantage))
                 if config.advantage_clip and abs(advantage) > config.advantage_clip:
                     cut += 1
                     advantage = max(-config.advantage_clip, min(config.advantage_clip, advantage))
@@ -93,7 +97,8 @@ class Credit:
                 rows.append(Row(reply.prompt_ids, reply.reply_ids, reply.logprobs, advantage, is_stale=stale))
                 outcome = trajectory.outcome
                 origins.append(Origin(outcome.game, outcome.role, outcome.episode, trajectory.seat))
-        metrics = {"cells": cells, "advantages_cut": cut / max(1, len(rows)), **_named("baseline", self.outcome.report())}
+        metrics = {"cells": cells, "advantage_max": largest, "advantages_cut": cut / max(1, len(rows))}
+        metrics |= _named("baseline", self.outcome.report())
         return self._weighed(rows, origins, metrics, step)
 
     def _of_game(self, fair: Sequence[Trajectory]) -> tuple[dict[Place, float], dict[str, Any]]:
@@ -178,6 +183,7 @@ class Credit:
             teaches = [True] * len(rows)
         limits = [config.reply_limit(origin.game) for origin in origins]
         weights, norm = WEIGHTS[config.row_weights](rows, origins, limits)
+        metrics["pull"] = _pull(rows, weights, origins, several_games=len(config.played) > 1)
         kept_rows = [
             replace(row, weight=weight) for row, weight, teaching in zip(rows, weights, teaches, strict=True) if teaching
         ]
@@ -229,6 +235,18 @@ def _paid_for_forfeit(trajectory: Trajectory, config: Config) -> Trajectory:
 
 def _is_cut_off(step: Step) -> bool:
     return step.reply.finish_reason == "length"
+
+
+def _pull(
+    rows: Sequence[Row], weights: Sequence[float], origins: Sequence[Origin], *, several_games: bool
+) -> dict[str, float]:
+    """Who drives the gradient: each role's share of the sum over rows of weight * |advantage| * tokens."""
+    pulls: dict[str, float] = defaultdict(float)
+    for row, weight, origin in zip(rows, weights, origins, strict=True):
+        role = role_name(origin.game, origin.role, several_games)
+        pulls[role] += weight * abs(row.advantage) * len(row.reply_ids)
+    total = sum(pulls.values())
+    return {role: pull / total for role, pull in sorted(pulls.items())} if total else {}
 
 
 def _named(name: str, report: dict[str, Any]) -> dict[str, Any]:

@@ -105,7 +105,9 @@ def figures(line: Mapping[str, Any]) -> Table:
     if "reply_tokens" in line:
         cut = f"   cut off {line['truncated_rate']:.1%}" if line["truncated_rate"] else ""
         old = f"   {line['staleness']['max']:g} steps old at most" if line.get("staleness", {}).get("max") else ""
-        table.add_row("replies", f"{line['reply_tokens']:.1f} tokens   refused {line['invalid_rate']:.1%}{cut}{old}")
+        kinds = ", ".join(f"{kind} {share:.1%}" for kind, share in line.get("invalid", {}).items() if share)
+        refused = f"refused {line['invalid_rate']:.1%}" + (f" ({kinds})" if kinds else "")
+        table.add_row("replies", f"{line['reply_tokens']:.1f} tokens   {refused}{cut}{old}")
     if "step" in line.get("seconds", {}):
         seconds = line["seconds"]
         parts = "   ".join(
@@ -114,9 +116,10 @@ def figures(line: Mapping[str, Any]) -> Table:
         table.add_row("a step", f"{seconds['step']:.2f} s: {parts}")
     if "rollout" in line:
         rollout = line["rollout"]
+        efficiency = f" (efficiency {rollout['efficiency']:.0%})" if "efficiency" in rollout else ""
         table.add_row(
             "engine",
-            f"{rollout['tokens_per_second']:,.0f} tokens/s   {rollout['live_games']:.0f} games at once   "
+            f"{rollout['tokens_per_second']:,.0f} tokens/s{efficiency}   {rollout['live_games']:.0f} games at once   "
             f"{rollout['tokens_trained']:.0%} of the tokens learnt from   {line['peak_memory']['cpu']:,.0f} MB at most",
         )
     return table

@@ -35,11 +35,18 @@ class StepStats:
     entropy: float
     """nats a token."""
     entropy_weight: float
+    ratio_mean: float
     ratio_max: float
-    clipped: float
-    """share of tokens whose ratio was out of the clip range."""
+    clipped_low: float
+    """share of tokens whose ratio was below the clip range."""
+    clipped_high: float
+    """share of tokens whose ratio was above it."""
+    mismatch_k1: float
+    """sampler's log-probability less the trainer's under the same weights, nats a token; either sign."""
     mismatch_k3: float
     """KL estimate between sampler and trainer under the same weights, nats a token."""
+    mismatch_ess: float
+    """effective sample size of the trainer-to-sampler ratios r before any cap, (sum r)^2 / sum r^2, as a share of the tokens."""
     mismatch_outside: float
     """share of tokens whose trainer-to-sampler ratio was out of [0.5, 2]."""
     importance_cut: float
@@ -206,8 +213,10 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         if norm_tokens is None:
             norm_tokens = self._constant_norm(rows)
-        sums = dict.fromkeys(("loss", "kl", "entropy", "clipped", "tokens", "ratio_max", "distinct", "computed"), 0.0)
-        sums |= dict.fromkeys(("k3", "outside", "cut", "rejected"), 0.0)
+        sums = dict.fromkeys(("loss", "kl", "entropy", "tokens", "ratio", "ratio_max", "low", "high"), 0.0)
+        sums |= dict.fromkeys(
+            ("distinct", "computed", "k1", "k3", "trust", "trust_squared", "outside", "cut", "rejected"), 0.0
+        )
         for part, counts in self._own_parts(rows):
             self._accumulate(part, norm_tokens, sums if counts else dict.fromkeys(sums, 0.0))
         sums = self._over_ranks(sums)
@@ -230,9 +239,13 @@ class Learner:
             kl=sums["kl"] / tokens,
             entropy=sums["entropy"] / tokens,
             entropy_weight=self.entropy.now,
+            ratio_mean=sums["ratio"] / tokens,
             ratio_max=sums["ratio_max"],
-            clipped=sums["clipped"] / tokens,
+            clipped_low=sums["low"] / tokens,
+            clipped_high=sums["high"] / tokens,
+            mismatch_k1=sums["k1"] / tokens,
             mismatch_k3=sums["k3"] / tokens,
+            mismatch_ess=sums["trust"] ** 2 / (tokens * sums["trust_squared"]) if sums["trust_squared"] else 1.0,
             mismatch_outside=sums["outside"] / tokens,
             importance_cut=sums["cut"] / tokens,
             rejected=sums["rejected"] / len(rows),
@@ -329,14 +342,15 @@ class Learner:
             loss = loss - self.entropy.now * (predicted.entropy_UR * weight_UR).sum() / norm_tokens
         loss.backward()
         with torch.no_grad():
-            ratio_BR = (logp_BR - old_logp_BR).exp()
-            outside_BR = (ratio_BR < 1 - config.clip_low) | (ratio_BR > 1 + config.clip_high)
+            ratio_BR = (logp_BR - old_logp_BR).exp() * is_reply_BR
             sums["loss"] += loss.item()
             sums["kl"] += kl.seen.item()
             sums["entropy"] += (predicted.entropy_UR * batch.count_U[:, None]).sum().item()
-            sums["clipped"] += (outside_BR & is_reply_BR).sum().item()
             sums["tokens"] += is_reply_BR.sum().item()
-            sums["ratio_max"] = max(sums["ratio_max"], (ratio_BR * is_reply_BR).max().item())
+            sums["ratio"] += ratio_BR.sum().item()
+            sums["ratio_max"] = max(sums["ratio_max"], ratio_BR.max().item())
+            sums["low"] += ((ratio_BR < 1 - config.clip_low) & is_reply_BR).sum().item()
+            sums["high"] += (ratio_BR > 1 + config.clip_high).sum().item()
             sums["distinct"] += batch.distinct
             sums["computed"] += batch.layout.tokens
             for name, value in trust.measured.items():
@@ -442,7 +456,10 @@ class _Trust:
         return cls(
             weight_BR,
             {
+                "k1": -(log_ratio_BR * is_reply_BR).sum().item(),
                 "k3": ((torch.expm1(log_ratio_BR) - log_ratio_BR) * is_reply_BR).sum().item(),
+                "trust": (ratio_BR * is_reply_BR).sum().item(),
+                "trust_squared": (ratio_BR**2 * is_reply_BR).sum().item(),
                 "outside": (((ratio_BR < 0.5) | (ratio_BR > 2)) & is_reply_BR).sum().item(),
                 "cut": cut_BR.sum().item(),
                 "rejected": (~kept_B).sum().item(),

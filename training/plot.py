@@ -14,6 +14,7 @@ Curves = dict[str, tuple[list[float], list[float]]]
 
 MANY = 40  # points, above which a curve is drawn with its running mean
 KINDS = {"ema": "weight EMA (kept)", "average": "time-average", "last": "last iterate"}
+ENGINE = {"efficiency": "efficiency", "occupancy": "occupancy", "tokens_saved": "not computed: known or shared"}
 TIMES = ("generate", "env", "wait", "train", "sync", "evaluate")
 
 
@@ -91,6 +92,16 @@ def _named(**names: str) -> Callable[[Sequence[Line]], Curves]:
     return lambda lines: _collected(lines, lambda line: ((s, float(line[n])) for s, n in by_label.items() if n in line))
 
 
+def _engine(lines: Sequence[Line]) -> Curves:
+    """How well the engine was used; of runs that can tell."""
+
+    def found(line: Line) -> Iterator[tuple[str, float]]:
+        rollout = line.get("rollout", {})
+        return ((label, float(rollout[name])) for name, label in ENGINE.items() if name in rollout)
+
+    return _collected(lines, found)
+
+
 def _times(lines: Sequence[Line]) -> Curves:
     """Seconds of each part; 0 where a step has none of it. Of games played ahead, beside the steps, only what was waited for."""
     timed = [line["seconds"] | {"of": line["step"]} for line in lines if "train" in line.get("seconds", {})]
@@ -129,7 +140,10 @@ PANELS = [
         ),
         noisy=True,
     ),
-    Panel("reply length", "tokens", _named(reply_tokens="mean", reply_median="median"), noisy=True),
+    Panel(
+        "reply length", "tokens", _named(reply_tokens="mean", reply_median="median", reply_p95="95th percentile"), noisy=True
+    ),
+    Panel("engine in self-play", "share", _engine, noisy=True),
     Panel("where a step's time goes", "seconds", _times, stacked=True),
 ]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from agents.agent import Agent
+from agents.agent import Agent, Reply
 from agents.play import Episode, Match, Step, run_matches
 from lmgames.chance import Chance
 from lmgames.game import Game
@@ -16,6 +16,8 @@ from training.distributed import ALONE, World
 from training.games import dealt
 from training.opponents import OpponentPool, Pairing, Result
 from training.sampler import Sampler
+
+SECONDS = ("generate", "engine", "env")  # among the figures of a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +218,28 @@ def gathered(batch: Batch, world: World) -> Batch:
     trajs = [each for part in parts for each in part.trajectories]
     results = [each for part in parts for each in part.results]
     figures = {name: max(part.figures[name] for part in parts) for name in batch.figures}  # they play at the same time
-    figures |= {name: sum(part.figures[name] for part in parts) for name in ("tokens", "live_games")}
+    figures |= {name: sum(part.figures[name] for part in parts) for name in batch.figures if name not in SECONDS}
     return Batch(
         batch.step,
         sorted(trajs, key=lambda each: each.outcome.episode),  # stable: the seats of a game stay in order
         sorted(results, key=lambda each: each.number),
         figures,
     )
+
+
+def _tokens(replies: Sequence[Reply]) -> dict[str, float]:
+    """Of replies, see `Rollout`. A reply's last token is sampled and not computed."""
+    sums = dict.fromkeys(("tokens", "prompt", "cached", "asked", "computed"), 0.0)
+    for reply in replies:
+        prompt, sampled, usage = len(reply.prompt_ids), len(reply.reply_ids), reply.usage
+        sums["tokens"] += sampled
+        if sampled and "cached_tokens" in usage:
+            asked = prompt + sampled - 1
+            sums["prompt"] += prompt
+            sums["cached"] += usage["cached_tokens"]
+            sums["asked"] += asked
+            sums["computed"] += usage.get("computed_tokens", asked - usage["cached_tokens"])
+    return sums
 
 
 def _slim(trajectory: Trajectory) -> Trajectory:
@@ -267,8 +284,10 @@ class Rollout:
 
     Of several processes each plays every so many-th group of a step, with a sampler of its own.
 
-    Figures of a batch: seconds in agents ("generate") and in the games ("env"); sampled tokens, those of other policies' seats
-    included ("tokens"); the mean number of games in progress while agents worked ("live_games").
+    Figures of a batch, other policies' seats included: seconds in agents ("generate"), of these in engines ("engine"), and in the
+    games ("env"), the last two 0 where games are played elsewhere; sampled tokens ("tokens"); the mean number of games in progress
+    while agents worked ("live_games") and the greatest possible ("room"); and of replies whose engine tells: tokens of prompts
+    ("prompt"), of these cached ("cached"), tokens of prompts and replies ("asked"), of these computed ("computed").
 
     Args:
         config: settings of the run.
@@ -323,9 +342,11 @@ class Rollout:
         generate = after.agents - before.agents or spent + time.perf_counter() - began  # all of it, where others play
         figures = {
             "generate": generate,
+            "engine": after.engine - before.engine,
             "env": after.games - before.games,
-            "tokens": float(sum(len(each.reply.reply_ids) for episode in episodes for each in episode.steps)),
             "live_games": (after.live - before.live) / generate if generate else 0.0,
+            "room": float(min(self.config.concurrency, self._quota * self.config.group_size)),
+            **_tokens([each.reply for episode in episodes for each in episode.steps]),
         }
         yield as_batch(step, episodes, figures, positions=self.config.baseline == "position")
 

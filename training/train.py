@@ -6,7 +6,7 @@ deals -> self-play games -> trajectories -> role-conditioned advantages -> token
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,16 @@ from lmgames import solve
 from lmgames.records import GameRecord
 from training.alarms import Alarms
 from training.batches import Batches, make_batches
-from training.checkpoint import MetricsFile, clear_partial, load_latest, load_tensors, save_step, write_file
+from training.checkpoint import (
+    MetricsFile,
+    clear_partial,
+    load_latest,
+    load_tensors,
+    made_with,
+    save_step,
+    warn_of_differences,
+    write_file,
+)
 from training.config import Config, can_play
 from training.credit import Credit
 from training.distributed import ALONE, World, join_world
@@ -73,6 +82,8 @@ class Run:
     alarms: Alarms = field(default_factory=Alarms)
     skipped: int = 0
     """Steps in a row that could not be taken."""
+    proved: float | None = None
+    """Largest difference in proofs that weights have arrived, of those that no line of metrics tells of yet, nats."""
 
     @property
     def agent(self) -> ModelAgent:
@@ -89,13 +100,19 @@ class Run:
         """The average of the weights as an engine."""
         return HFModel(self.learner.ema, self.agent.model.tokenizer, version=self.learner.step_number)
 
-    def player(self, game: PlayedGame, model: Model) -> ModelAgent:
-        """Who plays a game with a model, as in training."""
-        return ModelAgent(model, sampling=self.agents[game.name].sampling)
+    def player(self, game: PlayedGame, model: Model, temperature: float, top_p: float = 1.0) -> ModelAgent:
+        """Who plays a game with a model."""
+        return ModelAgent(model, sampling=Sampling(temperature, top_p, max_tokens=game.max_reply_tokens))
+
+    def player_in_evaluation(self, game: PlayedGame, model: Model) -> ModelAgent:
+        """Who plays a game with a model in evaluation by games."""
+        return self.player(game, model, self.config.eval_temperature, self.config.eval_top_p)
 
     def publish(self) -> None:
         """Sends the weights in training to the sampler."""
-        self.sampler.publish(self.learner.model, self.learner.step_number)
+        difference = self.sampler.publish(self.learner.model, self.learner.step_number)
+        if difference is not None:
+            self.proved = max(self.proved or 0.0, difference)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -172,7 +189,7 @@ class NoLog(Log):
 def train(config: Config, folder: Path, display: Display) -> dict[str, Any]:
     """Trains to the end of the run and keeps the weight EMA in `folder/model`. A folder with a checkpoint is gone on with.
 
-    Asked to end by SIGTERM, or by an alarm with `stop_on_alarm`, it finishes its step, saves a checkpoint and returns.
+    Asked to end by SIGTERM or SIGINT, or by an alarm with `stop_on_alarm`, it finishes its step, saves a checkpoint and returns.
 
     Returns:
         The last line of metrics; {} if it was asked to end before the first.
@@ -200,6 +217,8 @@ def _train(config: Config, folder: Path, display: Display, world: World) -> dict
         run.learner.shard()
         load_tensors(folder, done[0], run.learner.tensors(), world)
         run.load_state_dict(done[1])
+        if world.is_main:
+            warn_of_differences(done[0], done[1]["made_with"], made_with(config.to_json(), world.device.type))
     log = Log(config, folder, display, last_step=done[0] if done else -1) if world.is_main else NoLog()
     try:
         with Stop() as stop:
@@ -230,7 +249,7 @@ def new_run(config: Config, folder: Path, world: World = ALONE) -> Run:
         agents=agents,
         learner=Learner(model, config, config.steps * config.updates_per_step, world),
         credit=Credit(config),
-        averages={game.name: AveragePolicy() for game in (*config.played, *config.held_out) if is_exact(game)},
+        averages={game.name: AveragePolicy() for game in (*config.evaluated, *config.held_out) if is_exact(game)},
         pool=pool,
         rollout=Rollout(config, agents, sampler, pool, world),
     )
@@ -323,6 +342,9 @@ def _one_step(run: Run, step: int, batches: Batches) -> dict[str, Any]:
             line |= _evaluated(run, step + 1)
     ended = time.perf_counter()
     line |= rollout_metrics(batch, [len(row.reply_ids) for row in credited.rows])
+    if run.proved is not None:
+        line["sync"] = {"difference": run.proved}
+        run.proved = None
     generate, env = batch.figures["generate"], batch.figures["env"]
     played_here = generate + env if config.mode == "sync" else 0.0  # else beside what this thread did
     line["seconds"] = {
@@ -375,18 +397,18 @@ def _evaluated(run: Run, step: int) -> dict[str, Any]:
     line: dict[str, Any] = {}
     holdout: dict[str, dict[str, Any]] = {game.name: {} for game in config.held_out}
     if _is_due(config, step, config.eval_every):
-        exact = {game.name: _exact(run, game) for game in (*config.played, *config.held_out) if game.name in run.averages}
+        exact = {game.name: _exact(run, game) for game in (*config.evaluated, *config.held_out) if game.name in run.averages}
         for name in ("nash_conv", "illegal_mass"):
-            if found := {game.name: exact[game.name][name] for game in config.played if game.name in exact}:
-                line[name] = found if len(config.played) > 1 else found[config.played[0].name]
+            if found := {game.name: exact[game.name][name] for game in config.evaluated if game.name in exact}:
+                line[name] = found if len(config.evaluated) > 1 else found[config.evaluated[0].name]
         for game in config.held_out:
             holdout[game.name] |= exact.get(game.name, {})
     if _is_due(config, step, config.play_every):
         kept: list[GameRecord] = []
-        line["against"] = by_game({game.name: _against(run, game, step, kept) for game in config.played})
+        line["against"] = by_game({game.name: _against(run, game, step, kept) for game in config.evaluated})
         for game in config.held_out:
             holdout[game.name]["against"] = _against(run, game, step, kept)
-        followed = {game.name: _greedy(run, game) for game in config.played if can_be_followed(game)}
+        followed = {game.name: _greedy(run, game) for game in config.evaluated if can_be_followed(game)}
         line |= {"greedy": by_game(followed)} if followed else {}
         if step:
             main = run.learner.world.is_main
@@ -415,7 +437,7 @@ def _exact(run: Run, game: PlayedGame) -> dict[str, Any]:
 def _against(run: Run, game: PlayedGame, step: int, kept: list[GameRecord]) -> dict[str, Any]:
     """Games of the EMA against each fixed opponent that knows the game, and against old selves, by opponent and role of the model;
     adds some of them to those that are kept in full."""
-    agent = run.player(game, run.ema_model)
+    agent = run.player_in_evaluation(game, run.ema_model)
     opponents: dict[str, Callable[[], Agent]] = {
         spec: partial(make_agent, spec) for spec in run.config.opponents if can_play(spec, game)
     }
@@ -430,19 +452,19 @@ def _against(run: Run, game: PlayedGame, step: int, kept: list[GameRecord]) -> d
 
 
 def _frozen(run: Run, game: PlayedGame, place: Path) -> Agent:
-    return run.player(game, load(str(place), dtype="float32"))
+    return run.player_in_evaluation(game, load(str(place), dtype="float32"))
 
 
 def _greedy(run: Run, game: PlayedGame) -> dict[str, Any]:
     """The exact results of the EMA, always at its likeliest token, against each fixed opponent whose probabilities are known."""
-    agent = ModelAgent(run.ema_model, sampling=replace(run.agents[game.name].sampling, temperature=0.0))
+    agent = run.player(game, run.ema_model, temperature=0.0)
     specs = [spec for spec in run.config.opponents if can_play(spec, game)]
     found = {spec: exact_outcomes(agent, make_agent(spec), game) for spec in specs}
     return {spec: outcomes for spec, outcomes in found.items() if outcomes}
 
 
 def _elicit(run: Run, game: PlayedGame, model: Model) -> Elicited:
-    agent = run.player(game, model)
+    agent = run.player(game, model, run.config.temperature)
     if run.config.eval_samples:
         return policy_from_samples(agent, game.name, run.config.eval_samples, run.config.seed, **game.options)
     elicited = policy_of_agent(agent, game.name, **game.options)
@@ -456,7 +478,7 @@ def save_checkpoint(run: Run, step: int) -> None:
     save_step(
         run.folder,
         step,
-        run.state_dict(),
+        run.state_dict() | {"made_with": made_with(config.to_json(), run.learner.world.device.type)},
         run.learner.tensors(),
         keep=config.keep,
         keep_every=config.keep_every,

@@ -279,8 +279,14 @@ class HFModel(AdapterEngine):
     def _finish(self, run: "_Run", reason: FinishReason) -> None:
         self._active -= 1
         request = run.request
+        usage: dict[str, float] = {
+            "cached_tokens": len(request.prompt_ids) - run.computed_of_prompt,
+            "computed_tokens": run.computed,
+        }
         self._done.append(
-            Completion(request.key, request.prompt_ids, tuple(run.ids), tuple(run.logprobs), reason, run.version)
+            Completion(
+                request.key, request.prompt_ids, tuple(run.ids), tuple(run.logprobs), reason, run.version, usage=usage
+            )
         )
 
     def _compute(self) -> None:
@@ -292,6 +298,8 @@ class HFModel(AdapterEngine):
             assert self._front is not None
             rows = [row for _, row in decodes]
             tokens = [node.standing[0].ids[-1] for node, _ in decodes]
+            for node, _ in decodes:
+                node.standing[0].count(self._forward.tokens_of_decode(node.standing[0].sequence))
             fronts.append(self._forward.decode(self._front, rows, tokens, [node for node, _ in decodes]))
         fronts += self._prefilled([(node, node.standing[0].sequence) for node in prefills])
         for front in fronts:
@@ -305,7 +313,13 @@ class HFModel(AdapterEngine):
             alike.setdefault((row[0].adapter, row[1][:STEM_TOKENS]), []).append(row)
         groups: list[tuple[_Stem | None, list[_Row]]] = [(None, [])]
         for beginning, group in alike.items():
+            known = self._stems.get(beginning)
             stem = self._stem(beginning, [sequence for _, sequence in group])
+            shared = len(stem.ids) if stem else 0
+            for node, sequence in group:
+                node.standing[0].count(len(sequence) - shared)
+            if known is None:
+                group[0][0].standing[0].count(shared)
             if stem is None:
                 groups[0][1].extend(group)
             else:
@@ -373,12 +387,20 @@ class _Run:
     node: _Node
     version: int
     chance: Chance
+    computed: int = 0  # tokens that were computed for it; what others had them computed for does not count
+    computed_of_prompt: int = 0
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
 
     @property
     def sequence(self) -> tuple[int, ...]:
         return (*self.request.prompt_ids, *self.ids)
+
+    def count(self, tokens: int) -> None:
+        """Takes note of what is computed for it."""
+        self.computed += tokens
+        if not self.ids:
+            self.computed_of_prompt += tokens
 
 
 class _Table:
@@ -549,6 +571,10 @@ class _Forward:
         cache = DynamicCache()
         self._logits([adapter], self._tensor([list(ids)]), self._tensor([list(range(len(ids)))]), None, cache)
         return _Stem(ids, _layers(cache))
+
+    def tokens_of_decode(self, sequence: Sequence[int]) -> int:
+        """What `decode` computes of a sequence."""
+        return 1 if self._keeps else len(sequence)
 
     def decode(self, front: _Front, rows: list[int], tokens: list[int], nodes: list[_Node]) -> _Front:
         if not self._keeps:

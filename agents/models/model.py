@@ -73,7 +73,8 @@ class Completion:
         finish_reason: "stop" by an end-of-sequence or stop token, "length" by max_tokens, "error" if the engine failed.
         version: number of the weights that sampled it; of the first token, if they were changed during it.
         error: what failed.
-        usage: what it cost beside its tokens, where the engine tells, e.g. {"cached_tokens": 128} of the prompt.
+        usage: what it cost beside its tokens, where the engine tells, e.g. {"cached_tokens": 128} of the prompt, whose computation
+            was at hand; {"computed_tokens": 7} of prompt and reply together that were computed, where replies share theirs, too.
     """
 
     key: Hashable

@@ -31,6 +31,11 @@ def counted(model):
     return seen
 
 
+def computed(completions):
+    """What was computed for each, as the engine tells it."""
+    return [completion.usage["computed_tokens"] for completion in completions]
+
+
 def alone(model, ids, prompt_length):
     """Log-probabilities of one sequence by itself: no padding, no cache, no batch."""
     with torch.no_grad():
@@ -104,10 +109,13 @@ def test_prompts_that_begin_alike_share_their_beginning(qwen3, tokenizer):
     model = HFModel(qwen3, tokenizer)
     seen = counted(model)
     one = Sampling(max_tokens=1)
-    model.generate([Request(n, (*RULES, 7, n), one) for n in range(10)])
+    first = model.generate([Request(n, (*RULES, 7, n), one) for n in range(10)])
     assert seen == {"passes": 2, "rows": 11, "tokens": 41 + 10 * 1}
-    model.generate([Request(n, (*RULES, 8, n), one) for n in range(10)])  # agrees with them up to the rules' end
+    assert computed(first) == [41 + 1, *[1] * 9]
+    assert [completion.usage["cached_tokens"] for completion in first] == [0, *[41] * 9]
+    again = model.generate([Request(n, (*RULES, 8, n), one) for n in range(10)])  # agrees with them up to the rules' end
     assert seen["tokens"] == 41 + 10 + 10 * 2
+    assert computed(again) == [2] * 10
     model.version = 1  # other weights have other keys
     model.generate([Request(n, (*RULES, 8, n), one) for n in range(10)])
     assert seen["tokens"] == 41 + 10 + 10 * 2 + 41 + 10
@@ -120,6 +128,7 @@ def test_replies_share_what_they_have_in_common(qwen3, tokenizer):
     beginnings = {completion.ids[:length] for completion in completions for length in range(1, len(completion.ids))}
     assert seen["rows"] == 1 + len(beginnings)
     assert seen["rows"] < 250
+    assert sum(computed(completions)) == seen["tokens"] == 2 + len(beginnings)
 
 
 @pytest.mark.parametrize("announced", [True, False])

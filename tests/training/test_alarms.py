@@ -1,12 +1,6 @@
 import pytest
 
-from agents.agent import Reply
-from agents.play import Step
-from lmgames.records import Turn
-from training.advantages import Outcome
 from training.alarms import ALARMS, Alarms
-from training.metrics import play_metrics
-from training.rollout import Trajectory
 
 HEALTHY = {
     "reply_median": 100.0,
@@ -86,39 +80,3 @@ def test_every_alarm_is_tested():
     assert set(ALARMS) == {
         "short_replies", "empty_thinking", "one_sided", "refused", "entropy", "mismatch", "nothing_to_learn"
     }  # fmt: skip
-
-
-def trajectory(role, return_, replies, opponent="self", episode=0):
-    steps = tuple(
-        Step(
-            None,
-            Reply(text, prompt, (1,) * tokens, (), "length" if tokens > 8 else "stop"),
-            Turn(role, "", status, "", move),
-            0,
-        )
-        for text, prompt, tokens, status, move in replies
-    )
-    return Trajectory(Outcome("lmgames/G-v0", role, opponent, 0, episode, return_), role, steps, True)
-
-
-def test_metrics_by_hand():
-    found = play_metrics(
-        [
-            trajectory("a", 1.0, [("<think>x</think>[p]", (1,), 4, "ok", "[p]"), ("[p]", (2,), 2, "ok", "[p]")]),
-            trajectory("b", -1.0, [("[p]", (1,), 2, "ok", "[q]"), ("no", (1,), 9, "refused", "")]),
-            trajectory("a", -1.0, [("[p]", (1,), 2, "ok", "[q]")], opponent="snapshot", episode=1),
-        ]
-    )
-    assert {name: found[name] for name in ("games", "replies", "reply_tokens", "reply_median")} == {
-        "games": 2, "replies": 5, "reply_tokens": 19 / 5, "reply_median": 2.0
-    }  # fmt: skip
-    assert (found["invalid_rate"], found["truncated_rate"], found["empty_thinking"]) == (1 / 5, 1 / 5, 4 / 5)
-    assert found["reply_tokens_by"] == {"won": 3.0, "lost": 13 / 3}
-    assert found["return"] == {"a": 0.0, "b": -1.0}
-    assert found["won"] == {"a": 1.0, "b": 0.0}, "games against others are not counted"
-    assert found["distinct_actions"] == 2, "one observation came up more than once: p, q, q"
-    assert found["action_entropy"] == pytest.approx(0.6365, abs=1e-4)  # of 1/3, 2/3
-
-
-def test_metrics_of_nothing():
-    assert play_metrics([])["replies"] == 0

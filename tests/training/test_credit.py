@@ -71,6 +71,17 @@ def test_turns_are_compared_at_their_positions():
     assert advantages(trajs, **settings) == [1 + 1, 1 + 1, -1 - 1, -1 - 1, -1 - 1]
 
 
+def test_who_drives_the_gradient():
+    """|advantage| times tokens: 2 * (2 + 4) against 1 * 2, after the cut; the largest is told as it was before."""
+    trajs = [trajectory("a", 0, 3.0, step(tokens=2), step(tokens=4)), trajectory("b", 0, -1.0, step(tokens=2))]
+    found = credit(baseline="none", advantage_clip=2.0).rows(trajs).metrics
+    assert found["pull"] == {"a": 12 / 14, "b": 2 / 14}
+    assert found["advantage_max"] == 3.0
+    weighed = credit(baseline="none", row_weights="row").rows(trajs).metrics
+    assert weighed["pull"] == {"a": 6 / 7, "b": 1 / 7}, "two rows of 3 against one of 1"
+    assert credit(baseline="none").rows([trajectory("a", 0, 0.0)]).metrics["pull"] == {}
+
+
 @pytest.mark.parametrize("game", ["KuhnPoker-v0", "TicTacToe-v0"])
 def test_turn_rewards_add_up_to_the_return(game):
     for episode in play(game, "random", episodes=40):

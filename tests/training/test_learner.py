@@ -55,6 +55,23 @@ def sampled_rows(learner, count=24, shift=0.0):
     ]
 
 
+def test_ratios_are_summed_up_by_hand(tokenizer):
+    """Rows of one token each whose trainer-to-sampler ratios are 2, 1, 1 and 1/2."""
+    learner = learner_of(tokenizer, clip_low=0.2, clip_high=0.28)
+    rows = [Row((5, 6 + number), (7,), (0.0,), 1.0) for number in range(4)]
+    ratios = (2.0, 1.0, 1.0, 0.5)
+    rows = [
+        replace(row, logprobs=(value - math.log(ratio),))
+        for row, (value,), ratio in zip(rows, logprobs(learner, rows), ratios, strict=True)
+    ]
+    stats = learner.update(rows)
+    assert stats.ratio_mean == pytest.approx(4.5 / 4, abs=1e-4)
+    assert stats.ratio_max == pytest.approx(2.0, abs=1e-4)
+    assert (stats.clipped_low, stats.clipped_high) == (1 / 4, 1 / 4)
+    assert stats.mismatch_k1 == pytest.approx(0.0, abs=1e-4), "log 2 and -log 2"
+    assert stats.mismatch_ess == pytest.approx(4.5**2 / (4 * 6.25), abs=1e-4)
+
+
 def test_old_logprobs_are_those_of_before_any_update(tokenizer):
     """Of all rows, whatever role they come from: a row of the last update is still compared with the first weights."""
     learner = learner_of(tokenizer, epochs=2, minibatches=3, lr=1e-2)

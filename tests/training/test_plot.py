@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from training.plot import plot_runs
+from training.plot import PANELS, plot_runs
 
 EXACT = {"last": 0.5, "average": 0.6, "ema": 0.4}
 TRAINED = {"kl": 0.1, "entropy": 0.3, "invalid_rate": 0.0, "return": {"x": 0.1, "o": -0.1}, "won": {"x": 0.4}}
@@ -45,3 +45,14 @@ def test_a_run_without_metrics_is_refused(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("")
     with pytest.raises(ValueError, match="no metrics"):
         plot_runs([tmp_path], tmp_path / "curves.png")
+
+
+def test_how_the_engine_was_used_is_drawn_where_it_is_known():
+    (panel,) = [panel for panel in PANELS if panel.title == "engine in self-play"]
+    lines = [
+        {"step": 0},
+        {"step": 1, "rollout": {"efficiency": 0.9, "env_share": 0.1}},
+        {"step": 2, "rollout": {"efficiency": 0.8}},
+    ]
+    assert panel.curves(lines) == {"efficiency": ([1, 2], [0.9, 0.8])}
+    assert panel.curves([{"step": 1, "rollout": {"live_games": 3.0}}]) == {}

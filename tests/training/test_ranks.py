@@ -165,7 +165,17 @@ def test_two_ranks_learn_and_save_what_one_process_does(of_one_and_two):
             for (expected, stats), (found, found_stats) in zip(steps, found_steps, strict=True):
                 assert expected.abs().max() > 1e-4
                 assert torch.allclose(expected, found, atol=1e-6 * max(1.0, float(expected.abs().max()))), kind
-                for name in ("loss", "kl", "entropy", "grad_norm", "ratio_max", "clipped", "rows", "distinct_rows"):
+                for name in (
+                    "loss",
+                    "kl",
+                    "entropy",
+                    "grad_norm",
+                    "ratio_max",
+                    "clipped_low",
+                    "clipped_high",
+                    "rows",
+                    "distinct_rows",
+                ):
                     assert getattr(found_stats, name) == pytest.approx(getattr(stats, name), rel=1e-4, abs=1e-6), (
                         kind,
                         name,

@@ -137,6 +137,9 @@ def test_a_run_is_the_same_whether_it_samples_from_the_module_or_a_copy(tmp_path
         train(load_config("kuhn_tiny", {**SMALL, "sampler": kind, **settings}), tmp_path / kind, Quiet())
         lines[kind] = [without_timing(line) for line in read_metrics(tmp_path / kind / "metrics.jsonl")]
     assert lines["module"] == lines["copy"]
+    proofs = [line.get("sync", {}).get("difference") for line in read_metrics(tmp_path / "copy" / "metrics.jsonl")]
+    assert proofs[0] is None
+    assert all(0 <= proof < 1e-3 for proof in proofs[1:])
     assert isinstance(new_run(load_config("kuhn_tiny", SMALL), tmp_path).sampler, InPlace)
 
 

@@ -11,6 +11,7 @@ import warnings
 import pytest
 import torch
 
+from agents.models.model import Sampling
 from agents.play import play
 from agents.specs import make_agent
 from lmgames import GAMES, solve
@@ -24,8 +25,9 @@ from training.credit import Credit
 from training.evaluate import AveragePolicy, evaluation_games, own_reach, summary, transcripts
 from training.metrics import without_timing
 from training.rollout import collect, matches
+from training.stop import Stop
 from training.tensorboard import scalars
-from training.train import _learn, new_run, train
+from training.train import _evaluated, _learn, new_run, train
 
 SMALL = {
     "hidden_size": 32,
@@ -301,6 +303,23 @@ def test_evaluation_plays_both_seats_on_fixed_deals():
         assert found[role]["won"] + found[role]["drawn"] + found[role]["lost"] == pytest.approx(1)
 
 
+def test_evaluation_has_options_and_sampling_of_its_own(tmp_path):
+    settings = {**SMALL, "play_every": 1, "play_games": 2, "eval_every": 0, "eval_temperature": 0.5, "eval_top_p": 0.9}
+    games = {"games": {"TicTacToe-v0": {"random_opening": [2, 6], "invalid_policy": "forfeit"}}}
+    games |= {"evaluate": {"TicTacToe-v0": {"random_opening": 0, "max_reply_tokens": 3}}}
+    run = new_run(load_config(None, {**settings, **games}), tmp_path)
+    line = _evaluated(run, 1)
+    assert set(line["greedy"]["random"]) == {"x", "o"}, "the plain board can be followed exactly"
+    assert set(line["against"]["random"]["x"]["interval"]) == {"won", "drawn", "lost"}
+    kept = [GameRecord.from_json(line) for line in (tmp_path / "games" / "step_000001.jsonl").read_text().splitlines()]
+    assert [(record.options["invalid_policy"], "random_opening" in record.options) for record in kept] == [
+        ("forfeit", False)
+    ] * 4
+    (game,) = run.config.evaluated
+    assert run.player_in_evaluation(game, run.ema_model).sampling == Sampling(0.5, 0.9, max_tokens=3)
+    assert run.agents[game.name].sampling == Sampling(max_tokens=6)
+
+
 def test_metrics_of_a_run(tmp_path):
     train(load_config("kuhn_tiny", {**SMALL, "forfeits": "keep"}), tmp_path, Quiet())
     lines = read_metrics(tmp_path / "metrics.jsonl")
@@ -372,15 +391,45 @@ def test_sigterm_finishes_the_step_saves_and_exits_0(tmp_path):
     assert step == read_metrics(run / "metrics.jsonl")[-1]["step"] == state["learner"]["step_number"] > 1
 
 
-def test_asked_to_end_in_the_warm_start_nothing_is_saved(tmp_path):
+@pytest.fixture
+def foreground():
+    """Ctrl-C interrupts, which it does not where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("foreground")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_end_in_the_warm_start_nothing_is_saved(tmp_path, number):
     class Ends(Quiet):
         def warm_up(self, step, total, loss):
             if step == 2:
-                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(number)
 
+    before = signal.getsignal(number)
     assert train(load_config("kuhn_tiny", SMALL), tmp_path, Ends()) == {}
     assert load_latest(tmp_path) is None
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.usefixtures("foreground")
+def test_ctrl_c_asks_and_a_second_one_interrupts(capfd):
+    with Stop() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.asked
+        assert "finishing the step, then saving; once more stops at once" in capfd.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
+@pytest.mark.usefixtures("foreground")
+def test_ctrl_c_stays_ignored_in_the_background():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Stop() as stop:
+        signal.raise_signal(signal.SIGINT)
+    assert not stop.asked
 
 
 def test_steps_that_cannot_be_taken_are_skipped_and_end_the_run(tmp_path):
