@@ -108,6 +108,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         self.max_raw_chars = max_raw_chars
         self.max_public_chars = max_public_chars
         self.clip = clip
+        self._shortest_limit = min(max_raw_chars, max_public_chars)
         self.max_env_steps = max_env_steps
         self._step_limit = max_env_steps or game.max_turns * (self.retries + 1)
         self.render_mode = render_mode
@@ -176,7 +177,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         self._turn = 0
         self._invalid: dict[str, int] = dict.fromkeys(self.agents, 0)
         self._paid = self.game.returns(self._state)
-        self._turns: list[tuple[Any, ...]] = []  # each the arguments of a `Turn`
+        self._turns: list[tuple[Any, ...]] = []  # the fields of each `Turn`, but the move itself (None: none) for its text
         self._told_turns: list[Turn] = []  # the first of them, as `turns` has made them
         self._asked: list[int] = []  # length of the text that the seat of each turn was asked with
         self._select_next()
@@ -210,14 +211,11 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         self._attempt += 1
         reply = readable(action)
         try:
-            public = public_text(
-                reply, max_raw_chars=self.max_raw_chars, max_public_chars=self.max_public_chars, clip=self.clip
-            )
-            move = self.game.parse(self._view(seat), seat, public)
+            move, public = self._read(seat, reply)
         except IllegalMove as refusal:
             self._refuse(seat, reply, refusal)
         else:
-            self._turns.append((seat, reply, "ok", "", self.game.write(move)))
+            self._turns.append((seat, reply, "ok", "", move))
             self._commit(seat, move, self._words_for_others(reply, public))
         if not self.outcome and self._steps >= self._step_limit:
             self._end("limit", self.game.returns(self._state))
@@ -303,7 +301,11 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
     @property
     def turns(self) -> tuple[Turn, ...]:
         """Every reply so far and what became of it."""
-        self._told_turns += [Turn(*turn) for turn in self._turns[len(self._told_turns) :]]
+        write = self.game.write
+        self._told_turns += [
+            Turn(seat, reply, status, code, "" if move is None else write(move))
+            for seat, reply, status, code, move in self._turns[len(self._told_turns) :]
+        ]
         return tuple(self._told_turns)
 
     @property
@@ -356,9 +358,15 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
             view = self._view(seat)
             lines = game.observe(view, seat)
             told, self._told[seat] = self._told[seat], len(lines)
-            moves = game.legal_moves(view, seat)
-            self._legal[seat] = legal = None if moves is None else tuple([game.write(move) for move in moves])
+            legal = self._list_moves(seat, view)
             self._tell(seat, [*lines[told:], *game.request(view, seat), self._asking(legal)])
+
+    def _list_moves(self, seat: str, view: Any) -> tuple[str, ...] | None:
+        """The texts of the seat's legal moves, kept for its reply."""
+        moves = self.game.legal_moves(view, seat)
+        legal = None if moves is None else tuple(map(self.game.write, moves))
+        self._moves[seat], self._legal[seat] = moves, legal
+        return legal
 
     def _asking(self, legal: tuple[str, ...] | None) -> str:
         if legal is None or self.legal_hint == "none":
@@ -388,6 +396,20 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         return digest.hex()
 
     # What a reply leads to.
+
+    def _read(self, seat: str, reply: Any) -> tuple[Any, str]:
+        """(move, public text) of a reply.
+
+        Raises:
+            IllegalMove: if it is refused.
+        """
+        legal = self._legal[seat]
+        if legal and type(reply) is str and reply in legal and len(reply) <= self._shortest_limit:
+            # `Game.write` promises that `parse` gives the move back, and conformance holds every game to it: a reply that is a
+            # legal move and nothing else, as programs write it, needs no reading.
+            return self._moves[seat][legal.index(reply)], reply
+        public = public_text(reply, max_raw_chars=self.max_raw_chars, max_public_chars=self.max_public_chars, clip=self.clip)
+        return self.game.parse(self._view(seat), seat, public), public
 
     def _words_for_others(self, reply: Any, public: str) -> str | None:
         if self.share == "move":
@@ -426,7 +448,8 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         self._state = state
         self._movers = self.game.to_move(state)
         self._views: dict[str, Any] = {}
-        self._legal: dict[str, tuple[str, ...] | None] = {}  # texts of the legal moves of each seat that has been asked
+        self._moves: dict[str, Any] = {}  # the legal moves of each seat that has been asked, None where words are free
+        self._legal: dict[str, tuple[str, ...] | None] = {}  # their texts
 
     def _view(self, seat: str) -> Any:
         view = self._views.get(seat)
@@ -436,7 +459,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
 
     def _refuse(self, seat: str, reply: Any, refusal: IllegalMove) -> None:
         self._invalid[seat] += 1
-        self._turns.append((seat, reply, "refused", refusal.code, ""))
+        self._turns.append((seat, reply, "refused", refusal.code, None))
         left = self.retries + 1 - self._attempt
         told = f"Refused ({refusal.code}): {refusal.message}"
         if left > 0:
@@ -452,11 +475,11 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         else:
             move = None
         if move is None:
-            self._turns[-1] = (seat, reply, "forfeit", refusal.code, "")
+            self._turns[-1] = (seat, reply, "forfeit", refusal.code, None)
             self._forfeit(seat)
         else:
             self._tell(seat, [f"Played for you: {self.game.write(move)}"])
-            self._turns[-1] = (seat, reply, "replaced", refusal.code, self.game.write(move))
+            self._turns[-1] = (seat, reply, "replaced", refusal.code, move)
             self._commit(seat, move, None)
 
     def _forfeit(self, seat: str) -> None:
@@ -502,8 +525,7 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         self.infos[seat] = self._acting_info(seat)
 
     def _acting_info(self, seat: str) -> dict[str, Any]:
-        view = self._view(seat)
-        legal = self._legal[seat]
+        view, legal = self._view(seat), self._legal[seat]
         if legal is None:
             chance = Chance(self.seed).derive("sample", seat, self._turn, self._attempt)
             mask = [self.game.sample_reply(view, seat, chance)]

@@ -42,6 +42,8 @@ class Chance:
             raise ValueError(f"chance {purpose!r}: no integer from {low} to {high}")
         if span > _WORD:
             raise ValueError(f"chance {purpose!r}: a range of {span} values is wider than 64 bits")
+        if span == 1:
+            return low
         limit = _WORD - _WORD % span  # words above it would favour the low values
         attempt = 0
         word = self.word(purpose, *index)

@@ -158,7 +158,8 @@ class Game(ABC, Generic[State, Move]):
         """
 
     def write(self, move: Move) -> str:
-        """The canonical text of a move; `parse` gives the move back."""
+        """The canonical text of a move; `parse` gives the move back. The environment counts on it: a reply that is the text of a
+        legal move and nothing else is that move, and `parse` is not asked."""
         return f"[{move}]"
 
     def sample_reply(self, view: State, seat: str, chance: Chance) -> str:

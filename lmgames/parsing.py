@@ -6,7 +6,7 @@ gives a result or an `IllegalMove`, in time linear in its length.
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -62,6 +62,8 @@ class Command:
     args: str = ""
 
 
+Located = tuple[int, int, Command]
+"""Where a command begins, where it ends, and the command."""
 # One level of nesting; the length bound keeps the search linear in the length of the reply.
 _BRACKET = re.compile(r"\[([^\[\]\n]{0,300})\]|\\boxed\{([^{}\[\]\n]{0,300})\}")
 _NUMBER_LIKE = re.compile(r"[-+.]?\d")
@@ -150,42 +152,40 @@ def find_commands(text: str, verbs: Collection[str] = (), *, numbers: bool = Fal
     `[verb ...]`, `[verb: ...]` and `\boxed{...}` count if the verb, case-folded, is one of `verbs`; with `numbers`, so does
     a bracket that starts with a number (verb ""). Other brackets are text.
     """
-    return list(_commands(text, tuple(verbs), numbers))
-
-
-def _commands(text: str, verbs: tuple[str, ...], numbers: bool) -> tuple[Command, ...]:
-    return _short_commands(text, verbs, numbers) if len(text) <= SHORT else _all_commands(text, verbs, numbers)
-
-
-def _all_commands(text: str, verbs: tuple[str, ...], numbers: bool) -> tuple[Command, ...]:
-    return tuple([command for _, command in _located(text, verbs, numbers)])
-
-
-_short_commands = lru_cache(maxsize=KEPT)(_all_commands)
+    return [command for _, _, command in _located(text, tuple(verbs), numbers)]
 
 
 def without_commands(text: str, verbs: Collection[str] = (), *, numbers: bool = False) -> str:
     """The words around the commands that `find_commands` finds: what a player says besides its move."""
     pieces, start = [], 0
-    for match, _ in _located(text, verbs, numbers):
-        pieces.append(text[start : match.start()].strip())
-        start = match.end()
+    for first, end, _ in _located(text, tuple(verbs), numbers):
+        pieces.append(text[start:first].strip())
+        start = end
     return " ".join(filter(None, [*pieces, text[start:].strip()]))
 
 
-def _located(text: str, verbs: Collection[str], numbers: bool) -> Iterator[tuple[re.Match[str], Command]]:
-    longest_first = _ordered(tuple(verbs))
+def _located(text: str, verbs: tuple[str, ...], numbers: bool) -> Sequence[Located]:
+    return _short_located(text, verbs, numbers) if len(text) <= SHORT else tuple(_locate(text, verbs, numbers))
+
+
+def _locate(text: str, verbs: tuple[str, ...], numbers: bool) -> Iterator[Located]:
+    longest_first = _ordered(verbs)
     for match in _BRACKET.finditer(text):
         content = (match[1] if match[1] is not None else match[2]).strip()
         if numbers and _NUMBER_LIKE.match(content):
-            yield match, Command("", content)
+            yield match.start(), match.end(), Command("", content)
             continue
         folded = content.casefold()
         for verb in longest_first:
             if folded.startswith(verb) and not folded[len(verb) : len(verb) + 1].isalnum():
                 # casefold can lengthen a text (ß -> ss), but not a prefix that equals an ASCII verb
-                yield match, Command(verb, content[len(verb) :].lstrip(" \t:").rstrip())
+                yield match.start(), match.end(), Command(verb, content[len(verb) :].lstrip(" \t:").rstrip())
                 break
+
+
+@lru_cache(maxsize=KEPT)
+def _short_located(text: str, verbs: tuple[str, ...], numbers: bool) -> Sequence[Located]:
+    return tuple(_locate(text, verbs, numbers))
 
 
 @lru_cache(maxsize=256)
@@ -207,7 +207,7 @@ def extract_command(
     Raises:
         IllegalMove: `no_command` or `ambiguous`.
     """
-    found = _commands(text, tuple(verbs), numbers)
+    found = find_commands(text, verbs, numbers=numbers)
     if not found:
         raise IllegalMove("no_command", f"No move was found in {quoted(text)}. {hint}".strip())
     if len(found) > 1 and select == "unique" and len(set(map(_normalised, found))) > 1:

@@ -49,14 +49,22 @@ __all__ = [
 
 Match = Literal["exact", "inflect", "stem", "substring"]
 
+SHORT = 200  # characters of a text whose tokens are kept
 _TOKEN = re.compile(r"(?:[^\W_]|[\u0300-\u036f])+(?:'(?:[^\W_]|[\u0300-\u036f])+)*")
 _APOSTROPHES = str.maketrans("’‘ʼ`´", "'''''")
 
 
 def tokens(text: str) -> tuple[str, ...]:
     """The words of a text, case-folded: runs of letters and digits with apostrophes inside; hyphens split; 's removed."""
+    return _short_tokens(text) if len(text) <= SHORT else _tokens(text)
+
+
+def _tokens(text: str) -> tuple[str, ...]:
     text = unicodedata.normalize("NFKC", text).casefold().translate(_APOSTROPHES)
-    return tuple(token.removesuffix("'s") for token in _TOKEN.findall(text))
+    return tuple([token.removesuffix("'s") for token in _TOKEN.findall(text)])
+
+
+_short_tokens = lru_cache(maxsize=4096)(_tokens)  # a clue is compared with every later one
 
 
 @lru_cache(maxsize=4096)

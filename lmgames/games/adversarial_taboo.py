@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Literal
 
 from lmgames.chance import Chance
@@ -262,7 +262,7 @@ class AdversarialTaboo(Game[TabooState, str]):
         said = (*state.said, message)
         if not ending and len(said) == self.max_turns:
             ending = "turn_limit"
-        return replace(state, said=said, ending=ending)
+        return TabooState(state.target, state.hint, said, ending)
 
     def _attack(self, target: str, message: str) -> Ending:
         if find_guesses(message) is not None:
@@ -342,9 +342,13 @@ class AdversarialTaboo(Game[TabooState, str]):
     # What a seat sees.
 
     def view(self, state: TabooState, seat: str) -> TabooState:
-        return state if seat == ATTACKER or state.ending else replace(state, target=None)
+        return state if seat == ATTACKER or state.ending else TabooState(None, state.hint, state.said)
 
     def rules(self, view: TabooState, seat: str) -> str:
+        return self._rules
+
+    @cached_property
+    def _rules(self) -> str:
         breaks = "says the secret word or announces a guess"
         count = "" if self.secret_pool or len(self.pool) == 1 else f" It is one of {len(self.pool)} words."
         return RULES.format(
@@ -469,6 +473,7 @@ _IT_IS = re.compile(r"(?:it\s+is|it's|the\s+word\s+is)\b[\s:]*([^.!?;\n]*)")
 _ARTICLES = ("a", "an", "the")
 
 
+@lru_cache(maxsize=256)  # a message is read when it is checked, when it is played, and by the facts
 def find_guesses(message: str) -> tuple[tuple[str, ...], ...] | None:
     """The guesses in a message, each as its tokens: `[guess: word]`, or "I know the word! It is ...".
 

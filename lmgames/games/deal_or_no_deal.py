@@ -315,7 +315,7 @@ class DealOrNoDeal(Game[DealState, DealMove]):
 
     def apply(self, state: DealState, moves: Mapping[str, DealMove]) -> DealState:
         (move,) = moves.values()
-        return replace(state, moves=(*state.moves, move))
+        return DealState(state.counts, state.values, state.opener, (*state.moves, move))
 
     def open_verbs(self, view: DealState) -> tuple[str, ...]:
         """Verbs of the moves that the seat to move may make."""
@@ -435,12 +435,12 @@ class DealOrNoDeal(Game[DealState, DealMove]):
         values = (state.values[0], None) if own == 0 else (None, state.values[1])
         shown = state.count("propose") == 2 and self.reveal_end
         if shown or not state.count("propose") or (not self.to_move(state) and self.bundles(state)):
-            return replace(state, values=values)  # a deal tells the proposals by itself
+            return DealState(state.counts, values, state.opener, state.moves)  # a deal tells the proposals by itself
         moves = tuple(
             replace(move, take=None) if move.verb == "propose" and (state.opener + number) % 2 != own else move
             for number, move in enumerate(state.moves)
         )
-        return replace(state, values=values, moves=moves)
+        return DealState(state.counts, values, state.opener, moves)
 
     def hidden_twin(self, state: DealState, seat: str, chance: Chance) -> DealState:
         own = self.seats.index(seat)
@@ -463,6 +463,14 @@ class DealOrNoDeal(Game[DealState, DealMove]):
         return twin
 
     def rules(self, view: DealState, seat: str) -> str:
+        return self._rules[seat]
+
+    @cached_property
+    def _rules(self) -> dict[str, str]:
+        """By seat: points without a deal may differ."""
+        return {seat: self._rules_for(number) for number, seat in enumerate(self.seats)}
+
+    def _rules_for(self, own: int) -> str:
         after = "" if not self.min_messages else f", after {_count(self.min_messages, 'message')},"
         counted = "messages and offers" if self.protocol == "public_offer" else "messages"
         endings = f"After {_count(self.max_messages, counted)} the game ends without a deal."
@@ -474,7 +482,7 @@ class DealOrNoDeal(Game[DealState, DealMove]):
             total=self.value_total,
             protocol=PROTOCOLS[self.protocol].format(after=after, form=self.form),
             endings=endings,
-            objective=self._objective(self.seats.index(seat)),
+            objective=self._objective(own),
         )
 
     @property

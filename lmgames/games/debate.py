@@ -214,13 +214,13 @@ class Debate(Game[DebateState, Move]):
         """Valid quotes of a debater that count; None: no limit."""
         return self.evidence.default_quotes if self.quotes is None else self.quotes
 
-    @property
+    @cached_property
     def debaters(self) -> tuple[str, ...]:
         """Seats that argue."""
         count = {"consultancy": 1, "naive": 0}.get(self.mode, 2)
         return tuple(f"debater_{number}" for number in range(count))
 
-    @property
+    @cached_property
     def seats(self) -> tuple[str, ...]:
         return (*self.debaters, JUDGE) if self.judge == "agent" else self.debaters
 
@@ -530,15 +530,16 @@ class Debate(Game[DebateState, Move]):
     # What a seat sees.
 
     def view(self, state: DebateState, seat: str) -> DebateState:
-        question = replace(state.question, id="")
-        over = state.step == len(self.schedule)
+        question = state.question
+        passage, correct = question.passage, question.correct
         if seat == JUDGE:
-            question = replace(question, passage=None, correct=question.correct if over else None)
+            over = state.step == len(self.schedule)
+            passage, correct = None, correct if over else None
         elif not self.know_truth:
-            question = replace(question, correct=None)
+            correct = None
         return replace(
             state,
-            question=question,
+            question=Question("", question.text, question.answers, correct, passage),
             luck=state.luck[: self.evidence.used_luck(state)],
             speeches=tuple(self._heard(speech, seat) for speech in state.speeches),
         )
@@ -548,7 +549,7 @@ class Debate(Game[DebateState, Move]):
             return speech
         if self.mode == "double_consultancy" and seat != JUDGE and speech.seat != JUDGE:
             return replace(speech, parts=())
-        return replace(speech, parts=tuple(self._heard_part(part) for part in speech.parts))
+        return Speech(speech.seat, speech.round, tuple([self._heard_part(part) for part in speech.parts]))
 
     def _heard_part(self, part: Part) -> Part:
         if part.kind != "quote" or part.status == "valid" or (self.show_invalid and part.status != "over_budget"):

@@ -305,12 +305,16 @@ class KuhnPoker(Game[KuhnState, str]):
     # What a seat sees.
 
     def view(self, state: KuhnState, seat: str) -> KuhnState:
-        own = self.seats.index(seat)
-        deals = [_own_card_alone(deal.cards[own], deal.opener, own) for deal in state.deals[: len(state.played)]]
-        for number in range(len(state.won)):
-            if self.reveal_on_fold or state.played[number][-1] in SHOWDOWNS:
-                deals[number] = state.deals[number]
-        return KuhnState(tuple(deals), state.played, state.won, state.match_forfeited_by)
+        own, over = self.seats.index(seat), len(state.won)
+        deals = tuple(
+            [
+                deal
+                if number < over and (self.reveal_on_fold or hand[-1] in SHOWDOWNS)
+                else _own_card_alone(deal.cards[own], deal.opener, own)
+                for number, (deal, hand) in enumerate(zip(state.deals, state.played, strict=False))
+            ]
+        )
+        return KuhnState(deals, state.played, state.won, state.match_forfeited_by)
 
     def rules(self, view: KuhnState, seat: str) -> str:
         return self._rules

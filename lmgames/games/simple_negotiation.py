@@ -16,7 +16,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -232,7 +232,7 @@ class SimpleNegotiation(Game[NegotiationState, TradeMove]):
                 "players would have the same and nobody could gain; change a value, or the order"
             )
 
-    @property
+    @cached_property
     def drawing(self) -> Preset:
         """How instances are drawn: the preset with what the options change."""
         changes = {
@@ -244,9 +244,7 @@ class SimpleNegotiation(Game[NegotiationState, TradeMove]):
 
     def value_range(self, base: int) -> Pair:
         """Least and greatest value of a resource."""
-        low_clip, high_clip = self.drawing.value_clip
-        away = math.floor(base * self.drawing.spread + 1e-9)
-        return min(max(base - away, low_clip), high_clip), max(min(base + away, high_clip), low_clip)
+        return _value_range(base, self.drawing.spread, self.drawing.value_clip)
 
     @property
     def payoffs(self) -> Payoffs:
@@ -264,10 +262,11 @@ class SimpleNegotiation(Game[NegotiationState, TradeMove]):
         """Everything given away, or everything got, at the greatest values; both at once for the difference."""
         if self.objective == SIGN:
             return -1.0, 1.0
-        worth = sorted((high * self.drawing.holdings[1] for high in self._greatest_values().values()), reverse=True)
+        worth = sorted((high * self.drawing.holdings[1] for high in self._greatest_values.values()), reverse=True)
         bound = float(sum(worth[: self.n])) * (1 + abs(min(self.care, 0.0)))
         return -bound, bound
 
+    @cached_property
     def _greatest_values(self) -> dict[str, int]:
         highs = [self.value_range(base)[1] for _, base in self.drawing.resources]
         if self.drawing.opposed:
@@ -330,7 +329,7 @@ class SimpleNegotiation(Game[NegotiationState, TradeMove]):
         keys = set(instance) if isinstance(instance, dict) else set()
         if keys | {"first"} != {"resources", "holdings", "values", "first"}:
             raise ValueError(f'an instance is {{"resources", "holdings", "values", "first"}}, not {instance!r}')
-        known = self._greatest_values()
+        known = self._greatest_values
         names = instance["resources"]
         is_list = isinstance(names, list | tuple) and len(names) == (self.n or len(known))
         if not is_list or any(name not in known for name in names) or len(set(names)) != len(names):
@@ -355,8 +354,9 @@ class SimpleNegotiation(Game[NegotiationState, TradeMove]):
     # Play.
 
     def to_move(self, state: NegotiationState) -> tuple[str, ...]:
-        agreed_to_end = [turn.verb for turn in state.turns[-2:]] == ["end", "end"]
-        return () if agreed_to_end or len(state.turns) >= self.max_turns else (self.seats[state.mover],)
+        turns = state.turns
+        agreed_to_end = len(turns) > 1 and turns[-1].verb == turns[-2].verb == "end"
+        return () if agreed_to_end or len(turns) >= self.max_turns else (self.seats[state.mover],)
 
     def apply(self, state: NegotiationState, moves: Mapping[str, TradeMove]) -> NegotiationState:
         (move,) = moves.values()
@@ -447,15 +447,16 @@ class SimpleNegotiation(Game[NegotiationState, TradeMove]):
 
     def view(self, state: NegotiationState, seat: str) -> NegotiationState:
         own = self.seats.index(seat)
-        state = replace(state, values=_only(own, state.values))
-        if self.holdings_public:
-            return state
-        return replace(state, initial=_only(own, state.initial), holdings=_only(own, state.holdings))
+        initial, holdings = state.initial, state.holdings
+        if not self.holdings_public:
+            initial, holdings = _only(own, initial), _only(own, holdings)
+        values = _only(own, state.values)
+        return NegotiationState(state.resources, initial, holdings, values, state.opener, state.turns, state.offers)
 
     def hidden_twin(self, state: NegotiationState, seat: str, chance: Chance) -> NegotiationState | None:
         """The other's values and, unless public, holdings, such that every offer and answer so far comes out the same."""
         own = self.seats.index(seat)
-        known = self._greatest_values()
+        known = self._greatest_values
         drawn = tuple(chance.integer("value", name, high=known[name]) for name in state.resources)
         values = _put(1 - own, drawn, state.values)
         if self.holdings_public:
@@ -705,6 +706,13 @@ def _best_of_first_resources(totals: Counts, values: tuple[Counts, Counts]) -> l
         best = longer
         found.append(best)
     return found
+
+
+@lru_cache(maxsize=1024)
+def _value_range(base: int, spread: float, clip: Pair) -> Pair:
+    low, high = clip
+    away = math.floor(base * spread + 1e-9)
+    return min(max(base - away, low), high), max(min(base + away, high), low)
 
 
 def _read_pair(what: str, pair: Any, most: Sequence[int]) -> tuple[Counts, Counts]:

@@ -9,6 +9,7 @@ initiative", Information Sciences 122 (2000).
 Versions: v0.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
@@ -252,6 +253,8 @@ class TicTacToe(Game[Board, int]):
         return len(self.opening) + plies <= 2 * self.in_a_row - 2  # the k-th own mark is move 2k - 1
 
     def _draw_opening(self, chance: Chance, symmetry: int, plies: int, *, attempts: int) -> list[int]:
+        if not plies:
+            return list(self.opening)
         free = [cell for cell in range(self.size) if cell not in self.opening]
         for attempt in range(attempts):  # whole sequences are drawn anew: this keeps all that are left equally likely
             drawn = [*self.opening, *chance.sample(free, plies, "opening", attempt)]
@@ -293,8 +296,10 @@ class TicTacToe(Game[Board, int]):
     def _taken(self, board: Board, cell: int) -> Board:
         mark = self.mark_to_move(board)
         cells = board.cells[:cell] + mark + board.cells[cell + 1 :]
-        has_line = _has_line(cells, mark, self.lines_through(cell, board.symmetry))
-        return Board(cells, (*board.moves, cell), board.opened, board.symmetry, mark if has_line else "")
+        moves = (*board.moves, cell)
+        may_have_line = len(moves) > 2 * self.in_a_row - 2  # the k-th own mark is move 2k - 1
+        has_line = may_have_line and _has_line(cells, mark, self.lines_through(cell, board.symmetry))
+        return Board(cells, moves, board.opened, board.symmetry, mark if has_line else "")
 
     def _free(self, board: Board) -> tuple[int, ...]:
         return _free(board.cells)
@@ -337,7 +342,7 @@ class TicTacToe(Game[Board, int]):
 
     def observe(self, view: Board, seat: str) -> list[Line]:
         seats = self.seats if self.first == "x" else self.seats[::-1]
-        moves = [_said(seats[number % 2], cell) for number, cell in enumerate(view.moves)]
+        moves = list(map(_said, itertools.cycle(seats), view.moves))
         lines: list[Line] = []
         if self.symmetry != 0 or view.symmetry != 0:
             rows = (" ".join(str(cell) for cell in row) for row in self.grid(view.symmetry))

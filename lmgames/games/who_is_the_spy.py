@@ -18,7 +18,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from lmgames.chance import Chance
@@ -230,16 +230,16 @@ class WhoIsTheSpy(Game[SpyState, str]):
 
     # What follows from the options.
 
-    @property
+    @cached_property
     def player_names(self) -> tuple[str, ...]:
         """The seats that give clues and can be named."""
         return PLAYER_NAMES[: self.players]
 
-    @property
+    @cached_property
     def has_judge(self) -> bool:
         return self.voters == "non_spy_plus_judge"
 
-    @property
+    @cached_property
     def seats(self) -> tuple[str, ...]:
         return (*self.player_names, JUDGE) if self.has_judge else self.player_names
 
@@ -371,6 +371,8 @@ class WhoIsTheSpy(Game[SpyState, str]):
     def alive(self, state: SpyState, cycle: int | None = None) -> tuple[str, ...]:
         """Players who take part in a cycle, by its number; the current one by default."""
         before = state.cycles[:-1] if cycle is None else state.cycles[:cycle]
+        if not before:
+            return self.player_names
         out = {seat for past in before for seat in past.ejected}
         return tuple(seat for seat in self.player_names if seat not in out) if out else self.player_names
 
@@ -382,7 +384,8 @@ class WhoIsTheSpy(Game[SpyState, str]):
         number = cycle * self.clue_rounds + clue_round
         order = state.orders[number if self.order == "shuffle" else 0]
         alive = self.alive(state, cycle)
-        order = tuple(seat for seat in order if seat in alive)
+        if len(alive) < len(order):
+            order = tuple(seat for seat in order if seat in alive)
         first = number % len(order) if self.order == "rotate" else 0
         return order[first:] + order[:first]
 
@@ -398,8 +401,9 @@ class WhoIsTheSpy(Game[SpyState, str]):
 
     def apply(self, state: SpyState, moves: Mapping[str, str]) -> SpyState:
         """A vote is counted when all have voted; `moves` may hold some of the votes."""
-        forfeits = tuple(seat for seat in self.seats if moves.get(seat) == FORFEIT)
-        state = replace(state, forfeits=state.forfeits + forfeits)
+        if FORFEIT in moves.values():
+            forfeits = tuple(seat for seat in self.seats if moves.get(seat) == FORFEIT)
+            state = replace(state, forfeits=state.forfeits + forfeits)
         if state.cycles[-1].polls:
             return self._with_votes(state, moves)
         ((seat, words),) = moves.items()
@@ -550,16 +554,17 @@ class WhoIsTheSpy(Game[SpyState, str]):
     # What a seat sees.
 
     def view(self, state: SpyState, seat: str) -> SpyState:
-        revealed = {out for cycle in state.cycles for out in cycle.ejected} if self._reveals_roles else set()
-        known = {JUDGE} | revealed | ({seat} if self.role_visible else set())
+        known = {JUDGE}
+        if self.role_visible:
+            known.add(seat)
+        if self._reveals_roles:
+            known.update(out for cycle in state.cycles for out in cycle.ejected)
         begun = (len(state.cycles) - 1) * self.clue_rounds + min(self.clue_round(state) + 1, self.clue_rounds)
         return SpyState(
-            words=tuple(word if name == seat else None for name, word in zip(self.seats, state.words, strict=True)),
-            roles=tuple(role if name in known else None for name, role in zip(self.seats, state.roles, strict=True)),
+            words=tuple([word if name == seat else None for name, word in zip(self.seats, state.words, strict=True)]),
+            roles=tuple([role if name in known else None for name, role in zip(self.seats, state.roles, strict=True)]),
             orders=state.orders[:begun],
-            cycles=tuple(
-                replace(cycle, polls=tuple(self._seen(poll, seat) for poll in cycle.polls)) for cycle in state.cycles
-            ),
+            cycles=tuple([self._seen(cycle, seat) if cycle.polls else cycle for cycle in state.cycles]),
             result=state.result,
         )
 
@@ -567,12 +572,19 @@ class WhoIsTheSpy(Game[SpyState, str]):
     def _reveals_roles(self) -> bool:
         return self.reveal_role and self.mode == "elimination"
 
-    def _seen(self, poll: Poll, seat: str) -> Poll:
+    def _seen(self, cycle: Cycle, seat: str) -> Cycle:
+        return Cycle(cycle.clues, tuple([self._seen_poll(poll, seat) for poll in cycle.polls]), cycle.ejected)
+
+    def _seen_poll(self, poll: Poll, seat: str) -> Poll:
         if self.open_ballot and poll.counts is not None:
             return poll
-        return replace(poll, votes=tuple(vote for vote in poll.votes if vote[0] == seat))
+        return Poll(poll.candidates, tuple([vote for vote in poll.votes if vote[0] == seat]), poll.counts)
 
     def rules(self, view: SpyState, seat: str) -> str:
+        return self._rules
+
+    @cached_property
+    def _rules(self) -> str:
         one = self.spies == 1
         spy_has = {"other": "another, related word", "blank": "no word"}[self.spy_word]
         return RULES.format(
@@ -745,7 +757,7 @@ class WhoIsTheSpy(Game[SpyState, str]):
         word = view.words[self.seats.index(seat)]
         if word and utters(word, clue):
             raise IllegalMove("reveals_word", f"Your clue contains your own word. Describe {word} without naming it. {hint}")
-        if _normal(clue) in _given(view):
+        if tokens(clue) in _given(view):
             raise IllegalMove("duplicate", f"This clue was given before. Say something new. {hint}")
         return clue
 
@@ -774,11 +786,9 @@ class WhoIsTheSpy(Game[SpyState, str]):
         if moves:
             return chance.choice(moves, "reply")
         word = view.words[self.seats.index(seat)]
-        sentences = true_sentences(word) if word and is_in_bank(word) else SAMPLE_CLUES
         given = _given(view)
-        choices = (*chance.shuffled(sentences, "reply"), *chance.shuffled(SAMPLE_CLUES, "reply", "plain"))
-        for clue in itertools.chain(choices, _further_clues(len(given), self.max_words)):
-            if _normal(clue) in given:
+        for clue in itertools.chain(_sample_clues(word, chance), _further_clues(len(given), self.max_words)):
+            if tokens(clue) in given:
                 continue
             with contextlib.suppress(IllegalMove):
                 return self.parse(view, seat, clue)
@@ -895,14 +905,15 @@ def _target(move: str) -> str | None:
     return None if move in (ABSTAIN, FORFEIT) else move.removeprefix("[vote: ").removesuffix("]")
 
 
-@lru_cache(maxsize=4096)
-def _normal(clue: str) -> tuple[str, ...]:
-    """What is compared to find out whether two clues are the same."""
-    return tokens(clue)
+def _sample_clues(word: str | None, chance: Chance) -> Iterator[str]:
+    """Clues to draw from, in random order; shuffled only as far as they are wanted."""
+    yield from chance.shuffled(true_sentences(word) if word and is_in_bank(word) else SAMPLE_CLUES, "reply")
+    yield from chance.shuffled(SAMPLE_CLUES, "reply", "plain")
 
 
 def _given(view: SpyState) -> set[tuple[str, ...]]:
-    return {_normal(words) for cycle in view.cycles for _, words in cycle.clues if words is not None}
+    """Tokens of the clues so far: two clues with the same tokens are the same."""
+    return {tokens(words) for cycle in view.cycles for _, words in cycle.clues if words is not None}
 
 
 def _further_clues(given: int, max_words: int) -> Iterator[str]:

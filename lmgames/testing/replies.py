@@ -164,6 +164,7 @@ def decorations(subject: Subject) -> str:
         for move in legal or ():
             text, other = game.write(move), game.write(legal[0] if legal and move != legal[0] else legal[-1])  # type: ignore[index]
             if not re.fullmatch(r"\[[^\[\]{}]*\]", text):
+                _reads_as(game, view, seat, text, move, "nothing around it", seed)
                 continue
             for name, reply in _decorated(text, other):
                 read += 1

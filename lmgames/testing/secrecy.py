@@ -190,8 +190,7 @@ def _moved_to(env: GameEnv, state: Any) -> GameEnv:
     if not env._committed:
         other._movers = env.game.to_move(state)
         for mover in other._movers:
-            moves = env.game.legal_moves(other._view(mover), mover)
-            other._legal[mover] = None if moves is None else tuple(map(env.game.write, moves))
+            other._list_moves(mover, other._view(mover))
     other._select_next()
     return other
 

@@ -459,6 +459,27 @@ def test_no_reply_raises(reply, code):
     assert env.observe("player_0") in env.observation_space("player_0")
 
 
+@pytest.mark.parametrize("env_id", ["TicTacToe-v0", "KuhnPoker-v0", "WhoIsTheSpy-v0"])
+def test_the_text_of_a_legal_move_is_read_as_with_words_around_it(env_id):
+    bare, wordy = (lmgames.make(env_id, share="move") for _ in range(2))
+    bare.reset(seed=3)
+    wordy.reset(seed=3)
+    while not bare.outcome:
+        info = bare.infos[bare.agent_selection]
+        reply = info["action_mask"][-1]
+        bare.step(reply)
+        wordy.step(reply if info["legal_moves"] is None else f"I play {reply}")
+        assert wordy.game_state == bare.game_state
+    assert [turn.move for turn in wordy.turns] == [turn.move for turn in bare.turns]
+
+
+@pytest.mark.parametrize("limit", [{"max_raw_chars": 4}, {"max_public_chars": 4}])
+def test_the_text_of_a_legal_move_is_held_to_the_limits(limit):
+    env = kuhn("KJ0", **limit)
+    env.step("[bet]")
+    assert env.turns[0].code == "too_long"
+
+
 def test_reasoning_is_private_also_in_raw_replies():
     env = kuhn("KJ0", share="public")
     env.step("<think>I have the king</think>I feel lucky: [bet]")
