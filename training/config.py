@@ -34,7 +34,7 @@ class Config:
     seed: int = 0
     """Fixes everything that is drawn in the run: weights, deals, replies, warm-up."""
     steps: int = 700
-    """Optimiser steps of self-play."""
+    """Of self-play: games, then `epochs` times `minibatches` optimiser steps on their rows."""
 
     # The model.
     model: str = "tiny"
@@ -179,10 +179,11 @@ class Config:
     """Uneven clip of DAPO (2503.14476). GSPO's paper has 3e-4 and 4e-4."""
     dual_clip: float = 0.0
     """Above 1: a row of negative advantage counts at most this ratio (1912.09729; MARSHAL has 3). 0 for off."""
-    importance: Literal["none", "tis", "mis"] = "tis"
-    """Weight for trainer and sampler disagreeing on a token, where old log-probabilities are recomputed (several updates a step):
-    their ratio up to `importance_cap`, or 0 where it is out of [1 / cap, cap]. Also for replies of older weights. With one update a
-    step on replies of the newest weights the clipped ratio is taken to the sampler itself and there is nothing to correct."""
+    importance: Literal["none", "tis", "mis", "bypass"] = "tis"
+    """What is done about trainer and sampler disagreeing on a token, and about replies of older weights. The clipped ratio is taken
+    to the weights that the step began with, as the trainer computes them, and the way from the sampler to these is a weight of the
+    token: their ratio up to `importance_cap` ("tis"), or 0 where it is out of [1 / cap, cap] ("mis"), or 1 as if there were none
+    ("none", SPIRAL). "bypass" has no such weight and takes the clipped ratio all the way to the sampler."""
     importance_cap: float = 2.0
     row_reject: float = 2.0
     """Rows whose mean ratio (geometric, trainer to sampler) is out of [1 / this, this] are left out and counted; 0 for off."""
@@ -190,10 +191,10 @@ class Config:
     """Of the KL to the magnet, in units of the game's return a nat. Tiny models want 0.3 (measured; annealing it lets the cycle
     come back), larger ones 1e-3 to 5e-2. 0 keeps no magnet."""
     kl_kind: Literal["full", "k1", "k2", "k3"] = "full"
-    """Exact over the vocabulary, or from the sampled tokens: k1 is taken off the reward, k2 and k3 are loss terms, each so that its
-    gradient is that of the KL."""
+    """Exact over the vocabulary, or from the sampled tokens, each kind so that its mean gradient is that of the KL: see
+    `training.loss.kl_term`."""
     magnet_rate: float = 0.02
-    """Share of the way that the magnet goes to the weights each step (measured); 0 leaves it at the start."""
+    """Share of the way that the magnet goes to the weights after each step (measured); 0 leaves it at the start."""
     magnet_hold: int = 100
     """Steps during which the magnet stays at the start, so that the policy keeps trying every move until it reads what it sees
     (measured: twice as fast as 0)."""
@@ -226,7 +227,7 @@ class Config:
     share_prefixes: bool = True
     """Compute beginnings that rows share once, exactly, where the model can; the metrics of step 0 say why it cannot."""
     ema_decay: float = 0.99
-    """Of the weights' moving average, the copy that is kept."""
+    """Of the weights' moving average, the copy that is kept; of the past, at each step."""
 
     # Opponents to learn against.
     p_self: float = 0.8
@@ -383,6 +384,10 @@ class Config:
             )
         if self.baseline == "position" and self.credit != "turn":
             raise ValueError(f"baseline='position' compares turns: credit={self.credit!r} must be 'turn'")
+        if self.loss == "reinforce" and self.importance == "bypass":
+            raise ValueError(
+                "importance='bypass' leaves the sampler to the clipped ratio, and loss='reinforce' has none; say 'tis' or 'mis'"
+            )
         if self.loss == "reinforce" and self.epochs * self.minibatches > 1:
             raise ValueError(
                 f"loss='reinforce' has no ratio to the old policy: epochs={self.epochs} and minibatches={self.minibatches} "
@@ -466,9 +471,10 @@ class Config:
             )
         if self.queue_batches != 1 and self.mode != "stream":
             raise ValueError(f"queue_batches={self.queue_batches} says something with mode='stream' alone")
-        if self.is_off_policy and self.loss == "reinforce" and self.importance == "none":
+        if self.is_off_policy and self.importance == "none":
             raise ValueError(
-                "loss='reinforce' takes no ratio to the weights that sampled: replies of older ones need importance='tis' or 'mis'"
+                f"mode={self.mode!r} with carry_over={self.carry_over} trains on replies of older weights, which importance='none' "
+                "takes for those of the newest: say importance='tis', 'mis' or 'bypass'"
             )
 
     @property

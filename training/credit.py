@@ -64,13 +64,12 @@ class Credit:
         self.invalid = make_baseline(config.invalid_baseline, config)
         self.scale = RunningScale()
 
-    def rows(self, trajs: Sequence[Trajectory], step: int = 0, version: int | None = None) -> Credited:
+    def rows(self, trajs: Sequence[Trajectory], step: int = 0) -> Credited:
         """The rows of a step.
 
         Args:
             trajs: of the learning seats, in an order that does not depend on who finished first.
             step: number of the step, for the draw of `rows_per_step`.
-            version: of the weights that are going to be trained; replies of older ones are stale.
         """
         config = self.config
         if config.forfeits == "pay":
@@ -93,8 +92,7 @@ class Credit:
                     cut += 1
                     advantage = max(-config.advantage_clip, min(config.advantage_clip, advantage))
                 reply = answered.reply
-                stale = version is not None and reply.policy_version is not None and reply.policy_version < version
-                rows.append(Row(reply.prompt_ids, reply.reply_ids, reply.logprobs, advantage, is_stale=stale))
+                rows.append(Row(reply.prompt_ids, reply.reply_ids, reply.logprobs, advantage))
                 outcome = trajectory.outcome
                 origins.append(Origin(outcome.game, outcome.role, outcome.episode, trajectory.seat))
         metrics = {"cells": cells, "advantage_max": largest, "advantages_cut": cut / max(1, len(rows))}

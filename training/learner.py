@@ -50,7 +50,7 @@ class StepStats:
     mismatch_outside: float
     """share of tokens whose trainer-to-sampler ratio was out of [0.5, 2]."""
     importance_cut: float
-    """share of tokens whose importance weight was capped or masked."""
+    """share of tokens whose importance weight was capped ("tis") or masked ("mis")."""
     rejected: float
     """share of rows left out because trainer and sampler disagree."""
     grad_norm: float
@@ -77,6 +77,9 @@ class Learner:
         self.total_steps = total_steps
         self.world = world
         self.step_number = 0
+        """Optimiser steps so far; the version of the weights."""
+        self.steps = 0
+        """Steps of the run so far, of `updates_per_step` optimiser steps each: the slow copies move once in each."""
         self.network = Network(model, share=config.share_prefixes, around=self._precision)
         self.clip = losses.Clip(config.clip_low, config.clip_high, config.dual_clip)
         self.entropy = losses.EntropyController(config.entropy_weight, config.entropy_target, config.entropy_gain)
@@ -155,22 +158,25 @@ class Learner:
         return self.config.lr * (self.config.lr_end + (1 - self.config.lr_end) * (1 + math.cos(math.pi * done)) / 2)
 
     def learn(self, rows: Sequence[Row], norm_tokens: float | None = None) -> StepStats:
-        """All optimiser steps on the rows of a step: `epochs` passes in `minibatches` parts.
+        """A step: all optimiser steps on its rows, `epochs` passes in `minibatches` parts; then the slow copies move.
 
         Where there are several, the log-probabilities that ratios are taken to are computed first, of all rows, whatever role they
-        come from: rows of a later update would else be compared with weights that the earlier ones have moved.
+        come from: rows of a later update would else be compared with weights that the earlier ones have moved. One alone finds
+        them in its own forward pass.
 
         Args:
             norm_tokens: divisor of the loss of all rows; None for rows times the longest reply. Each part gets its share.
 
         Raises:
-            FloatingPointError: as `update`; updates before stay.
+            FloatingPointError: as `update`; updates before stay, and the slow copies where they are.
         """
         if norm_tokens is None:
             norm_tokens = self._constant_norm(rows)
-        if self.config.updates_per_step > 1:
+        if self.config.updates_per_step > 1 and self.config.importance != "bypass":
             rows = self.with_old_logprobs(rows)
         stats = [self.update(part, norm_tokens * len(part) / len(rows)) for part in self._parts(rows)]
+        self.steps += 1
+        self._move_slow_copies()
         self.entropy.measure(sum(each.entropy for each in stats) / len(stats))
         return stats[0] if len(stats) == 1 else _mean(stats, len(rows))
 
@@ -231,7 +237,6 @@ class Learner:
             group["lr"] = lr
         self.optimizer.step()
         self.step_number += 1
-        self._move_slow_copies()
         self.model.eval()
         tokens = max(1.0, sums["tokens"])
         return StepStats(
@@ -260,12 +265,12 @@ class Learner:
         config = self.config
         if self.magnet is not None:
             if config.magnet_refresh:
-                if self.step_number % config.magnet_refresh == 0:
+                if self.steps % config.magnet_refresh == 0:
                     self._follow(self.magnet, 1.0)
-            elif self.step_number > config.magnet_hold:
+            elif self.steps > config.magnet_hold:
                 self._follow(self.magnet, config.magnet_rate)
         # The EMA starts as a plain mean, so that the first weights do not linger in it.
-        self._follow(self.ema, max(1 - config.ema_decay, 1 / (self.step_number + 1)))
+        self._follow(self.ema, max(1 - config.ema_decay, 1 / (self.steps + 1)))
 
     @torch.no_grad()
     def _follow(self, slow: Any, rate: float) -> None:
@@ -316,20 +321,18 @@ class Learner:
         predicted = predict(self.network, batch, reference=full_kl, entropy_learns=bool(self.entropy.now))
         is_reply_BR = batch.is_reply_BR
         logp_BR = predicted.logp_UR[batch.row_B]
-        old_logp_BR = batch.old_logp_BR
-        if old_logp_BR is None:
-            # Stale replies: the ratio of the loss is taken to the weights now, and how far these are from the sampler's becomes a
-            # weight (decoupled form, AReaL, 2505.24298). With one update these are the weights of this very pass.
-            old_logp_BR = torch.where(batch.is_stale_B[:, None], logp_BR.detach(), batch.sampled_logp_BR)
-        trust = _Trust.between(batch, logp_BR.detach(), config)
+        # The weights that the step began with. With one update they are those of this very pass.
+        began_logp_BR = logp_BR.detach() if batch.old_logp_BR is None else batch.old_logp_BR
+        trust = _Trust.between(batch, began_logp_BR, config)
+        old_logp_BR = batch.sampled_logp_BR if config.importance == "bypass" else began_logp_BR
         # A distinct row counts as often as it was sampled: the same sum as over all rows, at the cost of the distinct ones.
         weight_U = torch.bincount(batch.row_B, weights=batch.weight_B, minlength=batch.distinct).float()
         weight_UR = weight_U[:, None] * batch.is_reply_UR
-        kl = self._kl(batch, predicted, logp_BR, old_logp_BR, weight_UR)
+        kl = self._kl(batch, predicted, logp_BR, weight_UR)
         loss = losses.policy_loss(
             logp_BR,
             old_logp_BR,
-            batch.advantage_B[:, None] - config.kl_weight * kl.reward_BR,
+            batch.advantage_B,
             is_reply_BR,
             clip=self.clip,
             norm_tokens=norm_tokens,
@@ -356,21 +359,20 @@ class Learner:
             for name, value in trust.measured.items():
                 sums[name] += value
 
-    def _kl(self, batch: Batch, predicted: Predictions, logp_BR: Tensor, old_logp_BR: Tensor, weight_UR: Tensor) -> "_KL":
+    def _kl(self, batch: Batch, predicted: Predictions, logp_BR: Tensor, weight_UR: Tensor) -> "_KL":
         """The KL to the magnet on a part of the rows; all 0 where none is kept."""
         nothing = torch.zeros((), device=logp_BR.device)
         if self._reference is None:
-            return _KL(nothing, nothing, nothing)
+            return _KL(nothing, nothing)
         kind = self.config.kl_kind
         if kind == "full":
             assert predicted.kl_UR is not None
             seen = (predicted.kl_UR.detach() * batch.count_U[:, None]).sum()
-            return _KL(nothing, (predicted.kl_UR * weight_UR).sum(), seen)
+            return _KL((predicted.kl_UR * weight_UR).sum(), seen)
         with torch.no_grad():
             magnet_BR = predict(self._reference, batch).logp_UR[batch.row_B]
-        kl_BR = losses.kl_term(logp_BR, old_logp_BR, magnet_BR, kind)
+        kl_BR = losses.kl_term(logp_BR, batch.sampled_logp_BR, magnet_BR, kind)
         return _KL(
-            losses.kl_reward(logp_BR, magnet_BR, kind),
             (kl_BR * batch.weight_B[:, None] * batch.is_reply_BR).sum(),
             (losses.sampled_kl(logp_BR.detach(), magnet_BR, "k3") * batch.is_reply_BR).sum(),
         )
@@ -394,12 +396,13 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """What else must be saved."""
-        return {"entropy": self.entropy.state_dict(), "step_number": self.step_number}
+        return {"entropy": self.entropy.state_dict(), "step_number": self.step_number, "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up a saved state, but for the tensors."""
         self.entropy.load_state_dict(state["entropy"])
         self.step_number = state["step_number"]
+        self.steps = state["steps"]
 
 
 def _local(tensor: Tensor) -> Tensor:
@@ -413,46 +416,43 @@ class _KL:
     """Of a part of the rows, nats.
 
     Args:
-        reward_BR: to be taken off each token's advantage, or 0.
-        loss: sum over tokens, weighed, with the gradient of the KL where that is not in the reward.
+        loss: sum over tokens, weighed, with the gradient of the KL.
         seen: sum over tokens, to look at.
     """
 
-    reward_BR: Tensor
     loss: Tensor
     seen: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class _Trust:
-    """How much trainer and sampler agree on a part of the rows under the same weights, and what weights follow from it."""
+    """How far the weights that the step began with, as the trainer computes, are from those that sampled, as the sampler did, on a
+    part of the rows: by computing otherwise, and by their age where replies are stale. And what weights follow from it (the
+    decoupled form: AReaL, 2505.24298)."""
 
     weight_BR: Tensor
     measured: dict[str, float]
 
     @classmethod
     @torch.no_grad()
-    def between(cls, batch: Batch, logp_BR: Tensor, config: Config) -> "_Trust":
+    def between(cls, batch: Batch, began_logp_BR: Tensor, config: Config) -> "_Trust":
         """
         Args:
-            logp_BR: under the weights in training. They are still those that sampled if the batch has no old log-probabilities.
+            began_logp_BR: under the weights that the step began with; with several updates and "bypass", which computes none, under
+                those of the update.
         """
-        trainer_BR = logp_BR if batch.old_logp_BR is None else batch.old_logp_BR
-        mismatch_BR = trainer_BR - batch.sampled_logp_BR
+        mismatch_BR = began_logp_BR - batch.sampled_logp_BR
         is_reply_BR = batch.is_reply_BR
         log_ratio_BR = losses.log_ratio(mismatch_BR)
         ratio_BR = log_ratio_BR.exp()
         kept_B = torch.ones_like(batch.weight_B, dtype=torch.bool)
         if config.row_reject:
             kept_B = losses.accepted_rows(mismatch_BR, is_reply_BR, config.row_reject)
-        weight_BR = kept_B[:, None].float()
+        weight_BR = losses.IMPORTANCE[config.importance](mismatch_BR, config.importance_cap)
         cut_BR = torch.zeros_like(is_reply_BR)
-        # Where the ratio of the loss is the one to the sampler already there is nothing to weigh.
-        weighed_B1 = batch.is_stale_B[:, None] | (batch.old_logp_BR is not None)
-        importance_BR = losses.IMPORTANCE[config.importance](mismatch_BR, config.importance_cap)
-        if config.importance != "none":
-            cut_BR = (importance_BR != ratio_BR) & is_reply_BR & weighed_B1
-        weight_BR = torch.where(weighed_B1, weight_BR * importance_BR, weight_BR)
+        if config.importance in ("tis", "mis"):
+            cut_BR = (weight_BR != ratio_BR) & is_reply_BR
+        weight_BR = weight_BR * kept_B[:, None]
         return cls(
             weight_BR,
             {

@@ -117,8 +117,8 @@ def policy_loss(
 
     Args:
         logp_BR: log-probability of each token under the weights in training, nats.
-        old_logp_BR: the same under the weights that the ratio is taken to: those that sampled, as the sampler gave it, or those
-            that the step began with, as the trainer computes it.
+        old_logp_BR: the same under the weights that the ratio is taken to: those that the step began with, as the trainer computes
+            it, or those that sampled, as the sampler gave it.
         advantage_B: in the units of the game's return; one a row, or one a token with shape [B, R].
         is_reply_BR: True on tokens the model sampled; prompts and other seats' words are False.
         norm_tokens: divisor, equal for all micro-batches of a step, so that their losses add up to the batch's.
@@ -142,12 +142,20 @@ def masked_importance(mismatch_BR: Tensor, cap: float) -> Tensor:
     return ratio_BR * ((ratio_BR >= 1 / cap) & (ratio_BR <= cap))
 
 
+def unweighed(mismatch_BR: Tensor, _: float) -> Tensor:
+    """1."""
+    return torch.ones_like(mismatch_BR)
+
+
 IMPORTANCE: dict[str, Callable[[Tensor, float], Tensor]] = {
-    "none": lambda mismatch_BR, cap: torch.ones_like(mismatch_BR),
+    "none": unweighed,
     "tis": truncated_importance,
     "mis": masked_importance,
+    "bypass": unweighed,
 }
-"""Name in a recipe -> (log of the trainer-to-sampler ratio under the same weights, cap) -> constant weight of each token's gain."""
+"""Name in a recipe -> (log of the trainer-to-sampler ratio, cap) -> constant weight of each token's gain. The trainer's side of it
+is the weights that the step began with; the way from there is the ratio of the loss. With "bypass" that one is taken all the way
+from the sampler."""
 
 
 def accepted_rows(mismatch_BR: Tensor, is_reply_BR: Tensor, limit: float) -> Tensor:
@@ -177,24 +185,21 @@ def sampled_kl(logp_BR: Tensor, reference_logp_BR: Tensor, kind: SampledKL) -> T
     raise ValueError(f"no sampled KL {kind!r}; there are k1, k2, k3")
 
 
-def kl_term(logp_BR: Tensor, old_logp_BR: Tensor, reference_logp_BR: Tensor, kind: SampledKL) -> Tensor:
+def kl_term(logp_BR: Tensor, sampled_logp_BR: Tensor, reference_logp_BR: Tensor, kind: SampledKL) -> Tensor:
     """What to add to the loss at each sampled token so that its mean gradient is that of KL(policy || reference); shape [B, R].
 
-    As they stand, k1's gradient is 0 in the mean and k3's is another divergence's. So k1 is a reward, taken off the advantage
-    (`kl_reward`), and no term at all; k2 is weighed by the ratio to the weights that sampled, as a constant; k3 by the
-    ratio with its gradient.
+    As they stand, k1's gradient is 0 in the mean and k3's is another divergence's. So all are weighed by the ratio to the weights
+    that sampled (DeepSeek-V3.2, 2512.02556, section 3.1): k1, a constant, by the ratio with its gradient, which is that of a reward
+    of -k1, unclipped; k2 by the ratio as a constant; k3 by the ratio with its gradient.
+
+    Args:
+        sampled_logp_BR: as the sampler gave it, however old its weights.
     """
+    ratio_BR = ratio(logp_BR - sampled_logp_BR)
+    kl_BR = sampled_kl(logp_BR, reference_logp_BR, kind)
     if kind == "k1":
-        return torch.zeros_like(logp_BR)
-    ratio_BR = ratio(logp_BR - old_logp_BR)
-    return sampled_kl(logp_BR, reference_logp_BR, kind) * (ratio_BR.detach() if kind == "k2" else ratio_BR)
-
-
-def kl_reward(logp_BR: Tensor, reference_logp_BR: Tensor, kind: str) -> Tensor:
-    """What to take off each token's advantage, times the KL's weight: k1 as a constant, 0 for the other kinds; shape [B, R]."""
-    if kind != "k1":
-        return torch.zeros_like(logp_BR)
-    return sampled_kl(logp_BR, reference_logp_BR, "k1").detach()
+        return kl_BR.detach() * ratio_BR
+    return kl_BR * (ratio_BR.detach() if kind == "k2" else ratio_BR)
 
 
 def token_entropy(logp_xV: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ def matches(
 
     Args:
         config: settings of the run.
-        step: number of the optimiser step.
+        step: number of the step.
         agents: the learner's, by game.
         pool: gives some groups other policies in some seats.
         share: (rank, size): only the groups of this process, every `size`-th. What they are does not depend on it.

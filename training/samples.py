@@ -26,9 +26,8 @@ class Row:
         logprobs: of each reply token when it was sampled, nats; () for rows that only imitate.
         advantage: in the unit of the game's return.
         weight: of the row in the loss.
-        old_logprobs: of each reply token under the weights that the step began with, as the trainer computes them; () where the
-            sampler's own stand for them.
-        is_stale: whether weights older than those have sampled it.
+        old_logprobs: of each reply token under the weights that the step began with, as the trainer computes them; () where one
+            update is made, which computes them itself.
     """
 
     prompt_ids: tuple[int, ...]
@@ -37,7 +36,6 @@ class Row:
     advantage: float = 0.0
     weight: float = 1.0
     old_logprobs: tuple[float, ...] = ()
-    is_stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +78,8 @@ class Batch:
         reply_ids_UR, is_reply_UR: reply tokens, in the last columns, and which columns hold one.
         row_B: which distinct row each row is.
         sampled_logp_BR: 0 where nothing was sampled.
-        old_logp_BR: the same under the weights that the step began with; None where the sampler's stand for them.
+        old_logp_BR: the same under the weights that the step began with; None where these compute the batch.
         advantage_B, weight_B: one a row.
-        is_stale_B: sampled by weights older than those that the step began with.
     """
 
     layout: Padded | Tree
@@ -95,7 +92,6 @@ class Batch:
     old_logp_BR: Tensor | None
     advantage_B: Tensor
     weight_B: Tensor
-    is_stale_B: Tensor
 
     @property
     def is_reply_BR(self) -> Tensor:
@@ -148,7 +144,6 @@ def make_batch(rows: Sequence[Row], *, share: bool = False, device: str | torch.
         old_logp_BR=None if old is None else torch.tensor(old, dtype=torch.float32, device=device),
         advantage_B=torch.tensor([row.advantage for row in rows], dtype=torch.float32, device=device),
         weight_B=torch.tensor([row.weight for row in rows], dtype=torch.float32, device=device),
-        is_stale_B=torch.tensor([row.is_stale for row in rows], device=device),
     )
 
 

@@ -317,7 +317,7 @@ def _one_step(run: Run, step: int, batches: Batches) -> dict[str, Any]:
     batch = gathered(batches.next(step), run.learner.world)
     had = time.perf_counter()
     version = run.learner.step_number
-    credited = run.credit.rows(batch.trajectories, step, version)
+    credited = run.credit.rows(batch.trajectories, step)
     line = {"step": step + 1, **_learn(run, credited.rows, credited.norm_tokens)}
     run.rollout.learnt.add(batch)
     learnt = time.perf_counter()

@@ -384,7 +384,8 @@ def test_more_processes_than_groups_are_refused():
         ({"max_staleness": 2}, "max_staleness=2 says something with"),
         ({"max_staleness": 0, "mode": "stream"}, "max_staleness=0 must be at least 1"),
         ({"queue_batches": 2, "mode": "one_step"}, "queue_batches=2"),
-        ({"mode": "stream", "loss": "reinforce", "importance": "none"}, "importance='tis' or 'mis'"),
+        ({"mode": "stream", "importance": "none"}, "mode='stream' .* importance='tis', 'mis' or 'bypass'"),
+        ({"carry_over": "true", "importance": "none"}, "carry_over=True .* importance='tis', 'mis' or 'bypass'"),
     ],
 )
 def test_refused(settings, complaint):

@@ -32,6 +32,8 @@ def test_order_of_precedence(tmp_path):
         ({"row_reject": 1.0}, "row_reject=1.0"),
         ({"importance_cap": 1.0}, "importance_cap=1.0"),
         ({"loss": "reinforce", "epochs": 2}, "no ratio to the old policy"),
+        ({"loss": "reinforce", "importance": "bypass"}, "leaves the sampler to the clipped ratio"),
+        ({"ema_baseline_debias": True}, "ema_baseline_debias=true is of role_ema; baseline='shrink'"),
         ({"credit": "turn", "forfeits": "pay"}, "pays a whole game"),
         ({"exploit": "random", "pool": "nash"}, "leave pool out"),
         ({"snapshot_every": 0}, "empty pool"),

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -57,7 +58,7 @@ def sampled_rows(learner, count=24, shift=0.0):
 
 def test_ratios_are_summed_up_by_hand(tokenizer):
     """Rows of one token each whose trainer-to-sampler ratios are 2, 1, 1 and 1/2."""
-    learner = learner_of(tokenizer, clip_low=0.2, clip_high=0.28)
+    learner = learner_of(tokenizer, clip_low=0.2, clip_high=0.28, importance="bypass")
     rows = [Row((5, 6 + number), (7,), (0.0,), 1.0) for number in range(4)]
     ratios = (2.0, 1.0, 1.0, 0.5)
     rows = [
@@ -93,11 +94,20 @@ def test_old_logprobs_are_those_of_before_any_update(tokenizer):
     assert [row.prompt_ids for row in seen[0]] != [row.prompt_ids for row in seen[3]], "passes are in different orders"
 
 
-def test_one_update_takes_its_ratio_to_the_sampler(tokenizer):
-    learner = learner_of(tokenizer)
-    stats = learner.learn(sampled_rows(learner, shift=0.1))
-    assert stats.ratio_max == pytest.approx(torch.tensor(0.1).exp().item(), abs=1e-4)
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_bypass_takes_the_clipped_ratio_to_the_sampler(tokenizer, epochs):
+    """Trainer to sampler e^0.4: what wins is clipped away at 1.28, what loses counts e^0.4 times, and no other weight is taken."""
+    plain = learner_of(tokenizer, importance="none")
+    rows = [replace(row, advantage=-2.0) for row in sampled_rows(plain)]
+    plain.learn(rows)
+    learner = learner_of(tokenizer, importance="bypass", epochs=epochs, lr=1e-12)
+    learner.with_old_logprobs = None  # is not needed
+    shifted = [replace(row, logprobs=tuple(value - 0.4 for value in row.logprobs)) for row in rows]
+    stats = learner.learn([*shifted, *(replace(row, advantage=3.0) for row in shifted)], learner._constant_norm(rows))
+    assert stats.ratio_max == pytest.approx(math.exp(0.4), abs=1e-4)
+    assert stats.clipped_high == 1
     assert stats.importance_cut == 0
+    assert gradient(learner) == pytest.approx(math.exp(0.4) * gradient(plain), rel=1e-4, abs=1e-5)
 
 
 def test_several_updates_take_theirs_to_the_first_weights(tokenizer):
@@ -118,40 +128,76 @@ def test_several_updates_take_theirs_to_the_first_weights(tokenizer):
     assert gradient(masked).abs().max() == 0
 
 
-@pytest.mark.parametrize("shift, weight", [(0.4, math.exp(0.4)), (-0.4, math.exp(-0.4)), (1.0, 2.0)])  # capped at 2
+@pytest.mark.parametrize(
+    "importance, shift, weight",
+    [
+        ("tis", 0.4, math.exp(0.4)),
+        ("tis", -1.5, math.exp(-1.5)),
+        ("tis", 1.5, 2.0),  # capped
+        ("mis", 0.4, math.exp(0.4)),
+        ("mis", 1.5, 0.0),
+        ("mis", -1.5, 0.0),
+        ("none", 1.5, 1.0),
+    ],
+)
 @pytest.mark.parametrize("loss", ["ppo", "reinforce"])
-def test_stale_replies_are_weighed_not_clipped(tokenizer, loss, shift, weight):
-    """With one update the ratio of the loss is 1 and the way from the sampler's weights is a weight, on winners and losers alike;
-    fresh replies beside them keep theirs."""
-    fresh = learner_of(tokenizer, loss=loss)
-    rows = sampled_rows(fresh)
-    fresh.learn(rows, 10.0)
-    moved = learner_of(tokenizer, loss=loss)
-    stale = [replace(row, is_stale=True) for row in sampled_rows(moved, shift=shift)]
-    stats = moved.learn(stale, 10.0)
-    assert gradient(moved) == pytest.approx(weight * gradient(fresh), rel=1e-4, abs=1e-5)
-    assert stats.ratio_max == pytest.approx(1.0)
-    assert stats.importance_cut == float(shift == 1.0)
-    both = learner_of(tokenizer, loss=loss)
-    both.learn([*stale, *rows], 10.0)
-    assert gradient(both) == pytest.approx((weight + 1) * gradient(fresh), rel=1e-4, abs=1e-5)
+def test_one_update_weighs_the_way_from_the_sampler(tokenizer, loss, importance, shift, weight):
+    """The ratio of the loss is 1, and trainer to sampler, e^shift, is a weight, on winners and losers alike; replies that both
+    agree on, as many beside them, keep theirs."""
+    agreed = gradient_where_both_agree(tokenizer)
+    assert agreed.abs().max() > 1e-2
+    learner = learner_of(tokenizer, loss=loss, importance=importance)
+    forward, passes = learner.network.hidden, []
+    rows = [*sampled_rows(learner, shift=shift), *sampled_rows(learner)]
+    learner.network.hidden = lambda batch: (passes.append(batch), forward(batch))[1]
+    stats = learner.learn(rows, 10.0)
+    assert len(passes) == 1, "no further pass"
+    assert gradient(learner) == pytest.approx((weight + 1) * agreed, rel=1e-4, abs=1e-5)
+    assert stats.ratio_max == 1
+    assert (stats.clipped_low, stats.clipped_high) == (0, 0)
+    assert stats.importance_cut == (0.5 if weight in (0.0, 2.0) else 0)
+    assert stats.mismatch_outside == (0.5 if abs(shift) == 1.5 else 0)
 
 
-def test_weights_of_trust_never_touch_kl_and_entropy(tokenizer):
-    """Rows whose gain is masked altogether still pull towards the magnet, with all their weight."""
-    settings = {"epochs": 2, "lr": 1e-9, "kl_weight": 0.5, "entropy_weight": 0.1}
+@cache
+def gradient_where_both_agree(tokenizer):
+    learner = learner_of(tokenizer, importance="none")
+    learner.learn(sampled_rows(learner), 10.0)
+    return gradient(learner)
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+@pytest.mark.parametrize("kind", ["full", "k1", "k2", "k3"])
+def test_weights_of_trust_never_touch_kl_and_entropy(tokenizer, kind, epochs):
+    """Rows whose gain is masked or rejected altogether still pull towards the magnet, with all their weight."""
+    settings = {"kl_kind": kind, "epochs": epochs, "lr": 1e-9, "kl_weight": 0.5, "entropy_weight": 0.1}
     found = []
-    for importance, shift, reject in (("none", 0.0, 0.0), ("mis", 2.0, 0.0), ("none", 2.0, 2.0)):
+    for importance, reject, advantage in (("none", 0.0, 0.0), ("mis", 0.0, 5.0), ("none", 2.0, 5.0)):
         learner = learner_of(tokenizer, importance=importance, row_reject=reject, **settings)
         with torch.no_grad():
             for parameter in learner.magnet.parameters():
                 parameter.mul_(0.9)
-        rows = [replace(row, advantage=0.0 if not shift else 5.0) for row in sampled_rows(learner, shift=shift)]
-        learner.learn(rows)
+        stats = learner.learn([replace(row, advantage=advantage) for row in sampled_rows(learner, shift=1.5)])
+        assert (stats.rejected, stats.importance_cut) == (float(reject > 0), float(importance == "mis"))
         found.append(gradient(learner))
     assert found[0].abs().max() > 1e-4
     assert torch.allclose(found[0], found[1], atol=1e-6)
     assert torch.allclose(found[0], found[2], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["k1", "k2", "k3"])
+def test_a_sampled_kl_is_weighed_by_the_way_from_the_sampler(tokenizer, kind):
+    """Of replies that other weights have sampled the mean gradient is the KL's only if each counts by its ratio, without a cap."""
+    found = []
+    for shift in (0.0, 1.5):
+        learner = learner_of(tokenizer, kl_kind=kind, kl_weight=0.5)
+        with torch.no_grad():
+            for parameter in learner.magnet.parameters():
+                parameter.mul_(0.9)
+        learner.learn([replace(row, advantage=0.0) for row in sampled_rows(learner, shift=shift)])
+        found.append(gradient(learner))
+    assert found[0].abs().max() > 1e-4
+    assert torch.allclose(found[1], math.exp(1.5) * found[0], rtol=1e-3, atol=1e-5)
 
 
 def test_rejected_rows_are_counted(tokenizer):
@@ -220,14 +266,35 @@ def test_no_magnet_is_kept_without_a_kl(tokenizer):
     assert torch.equal(parameters(again.model), parameters(learner.model))
 
 
-def test_the_magnet_is_refreshed_every_so_many_updates(tokenizer):
-    learner = learner_of(tokenizer, kl_weight=0.1, magnet_refresh=2)
+UPDATES = pytest.mark.parametrize("updates", [{}, {"epochs": 2, "minibatches": 2}], ids=["one update", "four updates"])
+
+
+@UPDATES
+def test_the_magnet_is_refreshed_every_so_many_steps(tokenizer, updates):
+    learner = learner_of(tokenizer, kl_weight=0.1, magnet_refresh=2, **updates)
     start = parameters(learner.model)
     rows = sampled_rows(learner)
     learner.learn(rows)
     assert torch.equal(parameters(learner.magnet), start)
+    again = learner_of(tokenizer, kl_weight=0.1, magnet_refresh=2, **updates)
+    again.load_state_dict(learner.state_dict())
+    assert again.steps == 1
     learner.learn(rows)
     assert torch.equal(parameters(learner.magnet), parameters(learner.model))
+
+
+@UPDATES
+def test_slow_copies_move_once_a_step(tokenizer, updates):
+    """The magnet stays for one step, then goes half of the way; the average is the plain mean at first, then keeps 0.7."""
+    learner = learner_of(tokenizer, kl_weight=0.1, magnet_hold=1, magnet_rate=0.5, ema_decay=0.7, **updates)
+    rows, weights = sampled_rows(learner), [parameters(learner.model)]
+    for _ in range(3):
+        learner.learn(rows)
+        weights.append(parameters(learner.model))
+    assert learner.steps == 3
+    assert learner.step_number == 3 * learner.config.updates_per_step
+    assert torch.allclose(parameters(learner.magnet), 0.25 * weights[0] + 0.25 * weights[2] + 0.5 * weights[3], atol=1e-6)
+    assert torch.allclose(parameters(learner.ema), 0.7 * sum(weights[:3]) / 3 + 0.3 * weights[3], atol=1e-6)
 
 
 def test_the_magnet_stays_at_the_start_with_rate_0(tokenizer):
