@@ -482,6 +482,11 @@ class Config:
         """Whether replies are trained on that older weights have sampled."""
         return self.mode != "sync" or self.carry_over
 
+    @property
+    def steps_ahead(self) -> int:
+        """Steps after the next one whose games may be begun with the same weights."""
+        return self.max_staleness if self.is_off_policy else 0
+
     @functools.cached_property
     def played(self) -> tuple[PlayedGame, ...]:
         """The games that are trained on."""

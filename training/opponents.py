@@ -21,7 +21,7 @@ from agents.models.model import Sampling
 from agents.play import Episode, Match
 from lmgames.chance import Chance
 from training.config import Config, can_play
-from training.games import PlayedGame, by_game, short_name
+from training.games import PlayedGame, by_game, dealt, short_name
 from training.meta import alpha_rank, zero_sum_nash
 from training.sampler import Sampler
 
@@ -183,6 +183,9 @@ class OpponentPool:
         """By game: what one pays is in its own unit."""
         self._agents: dict[tuple[str, str], Agent] = {}  # by names of the member and the game
         self._used: set[tuple[str, str]] = set()  # in this step
+        self._met: dict[str, dict[int, str]] = {game.name: {} for game in config.played}
+        """By game and round: name of the member."""
+        self._begun = 0  # the last step whose pairings were asked for
 
     def add_snapshot(self, step: int, save: Callable[[Path], None]) -> None:
         """Keeps weights as a member.
@@ -192,8 +195,8 @@ class OpponentPool:
             save: makes a folder of them appear whole, as `hf:FOLDER` reads it.
         """
         member = Member(f"step_{step:06d}")
-        save(self.folder / "pool" / member.name)
-        self.sampler.admit(self.folder / "pool" / member.name)
+        save(self._folder(member))
+        self.sampler.admit(self._folder(member))
         self._agents = {key: agent for key, agent in self._agents.items() if key[0] != member.name}
         self.members = [each for each in self.members if each.name != member.name] + [member]
 
@@ -201,19 +204,47 @@ class OpponentPool:
         """Tells the sampler who is in the pool of a run that is taken up; it has weights by then."""
         for member in self.members:
             if not member.spec:
-                self.sampler.admit(self.folder / "pool" / member.name)
+                self.sampler.admit(self._folder(member))
+
+    def settle(self, step: int) -> None:
+        """Settles whom the games are played against that are begun with the weights of a step: members meet that have not (for a
+        meta-strategy), and who is met is drawn. All ranks call it at the same moment, while no game goes on; `pairings` and `agent`
+        are then for each to call as it comes to its games.
+        """
+        if not self.config.plays_pool or step >= self.config.steps:
+            return
+        if self.config.pool_sampler in NEED_PAYOFFS:
+            for game in self.config.played:
+                self._fill_payoffs(game)
+        # With games that are carried over, some rank may have come further than others, and had to draw.
+        of_ranks = self.sampler.world.all_gather_objects((self._begun, self._met))
+        for _, of_rank in reversed(of_ranks):
+            for name, of_game in of_rank.items():
+                self._met[name] = {**self._met[name], **of_game}
+        ahead = max(begun for begun, _ in of_ranks) + 1 if self.config.carry_over else 0
+        for later in range(step, max(step + self.config.steps_ahead, ahead) + 1):
+            self._draw(self._groups(later))
+        # Games that are not over may have been begun with weights so much older.
+        first = self._numbers(self._groups(max(0, step - self.config.steps_ahead)))
+        for game, numbers in first.items():
+            oldest = numbers.start // len(game.rules.roles)
+            self._met[game.name] = {turn: name for turn, name in self._met[game.name].items() if turn >= oldest}
 
     def agent(self, member: Member, game: PlayedGame) -> Agent:
         """Who plays for a member. Held as long as it is met in every step."""
         key = (member.name, game.name)
         self._used.add(key)
         if key not in self._agents:
-            if member.spec:
-                self._agents[key] = self.sampler.player(member.spec)
-            else:
-                model = self.sampler.frozen(self.folder / "pool" / member.name)
-                self._agents[key] = ModelAgent(model, sampling=self.sampling[game.name])
+            self._agents[key] = self._new_agent(member, game)
         return self._agents[key]
+
+    def _new_agent(self, member: Member, game: PlayedGame) -> Agent:
+        if member.spec:
+            return self.sampler.player(member.spec)
+        return ModelAgent(self.sampler.frozen(self._folder(member)), sampling=self.sampling[game.name])
+
+    def _folder(self, member: Member) -> Path:
+        return self.folder / "pool" / member.name
 
     def eligible(self, game: PlayedGame) -> list[Member]:
         """Those that may be met now in a game, fixed ones first."""
@@ -236,30 +267,49 @@ class OpponentPool:
         """Which groups of a step's games are played against whom; the other groups are self-play.
 
         Of each game's groups over the run, `p_self` are self-play to within one group. The others go through the roles in turn,
-        and each round of the roles has one opponent, also where a step ends within it.
+        and each round of the roles has one opponent, drawn when it begins, also where a step ends within it.
 
         Args:
             groups: (game, number among the groups of that game) of each group.
         """
         if not self.config.plays_pool:
             return {}
+        self._begun = max(self._begun, step)
+        self._draw(groups)  # those that are settled stay
         found: dict[int, Pairing] = {}
-        for game in self.config.played:
-            of_game = {number: place for place, (its, number) in enumerate(groups) if its is game}
-            if self.config.pool_sampler in NEED_PAYOFFS:
-                self._fill_payoffs(game)
-            weights = self.weights(game)
-            if not of_game or not weights:
-                continue
-            first, last = (self._against_others(number) for number in (min(of_game), max(of_game) + 1))
+        by_name = {member.name: member for member in self.members}
+        for game, numbers in self._numbers(groups).items():
+            places = [place for place, (its, _) in enumerate(groups) if its is game]
             chance = Chance(self.config.seed).derive("pool", game.name)
-            places = chance.shuffled(list(of_game.values()), "groups", step)
-            by_name = {member.name: member for member in self.members}
-            for place, number in zip(places, range(first, last), strict=False):
+            for place, number in zip(chance.shuffled(places, "groups", step), numbers, strict=False):
                 turn, role = divmod(number, len(game.rules.roles))
-                name = chance.weighted(list(weights), list(weights.values()), "member", turn)
-                found[place] = Pairing(game.rules.roles[role], by_name[name])
+                if turn in self._met[game.name]:
+                    found[place] = Pairing(game.rules.roles[role], by_name[self._met[game.name][turn]])
         return dict(sorted(found.items()))
+
+    def _draw(self, groups: Sequence[tuple[PlayedGame, int]]) -> None:
+        """Draws the member of each round that begins in a step and has none yet; of those before, if there was none to draw."""
+        for game, numbers in self._numbers(groups).items():
+            met, roles = self._met[game.name], len(game.rules.roles)
+            begun = {number // roles for number in numbers} - met.keys()
+            weights = self.weights(game) if begun else {}
+            chance = Chance(self.config.seed).derive("pool", game.name)
+            for turn in sorted(begun) if weights else ():
+                met[turn] = chance.weighted(list(weights), list(weights.values()), "member", turn)
+
+    def _groups(self, step: int) -> list[tuple[PlayedGame, int]]:
+        count = self.config.groups_per_step
+        return dealt(self.config.played, step * count, count)
+
+    def _numbers(self, groups: Sequence[tuple[PlayedGame, int]]) -> dict[PlayedGame, range]:
+        """By game that some groups are of: the numbers that those of them which are no self-play have among all such."""
+        of_game: dict[PlayedGame, list[int]] = {}
+        for game, number in groups:
+            of_game.setdefault(game, []).append(number)
+        return {
+            game: range(self._against_others(min(numbers)), self._against_others(max(numbers) + 1))
+            for game, numbers in of_game.items()
+        }
 
     def _against_others(self, groups: int) -> int:
         """How many of the first groups of a game are no self-play."""
@@ -300,27 +350,40 @@ class OpponentPool:
                 agent.model.close()
 
     def _fill_payoffs(self, game: PlayedGame) -> None:
-        """Plays the pairs of members that have not met in a game, each in every role."""
+        """Plays the pairs of members that have not met in a game, each in every role; each process plays its share."""
         unmet = [
             (one, other)
             for one, other in itertools.combinations(self.eligible(game), 2)
             if not self.payoffs[game.name].games(one.name, other.name)
         ]
-        for one, other in unmet:
-            chance = Chance(self.config.seed).derive("payoffs", one.name, other.name)
-            matches = []
-            for number, role in itertools.product(range(self.config.payoff_games), game.rules.roles):
-                instance = game.rules.deal(chance.derive("deal", number))
-                seats = self.seats(Pairing(role, other), game, instance)
-                agents = {seat: self.agent(one if seat in seats else other, game) for seat in game.rules.seats}
-                seed = chance.word("game", number, role) >> 2
-                matches.append(Match(game.name, seed, agents, dict(game.options), instance=instance, tag=seats))
-            played = self.sampler.play(matches, concurrency=self.config.concurrency)
-            for episode in sorted(played, key=lambda episode: episode.index):
-                seats = episode.match.tag
-                result = Result.of(episode, episode.index, Pairing("", other), seats)
-                self._count(one.name, other.name, seats, result)
-                self._count(other.name, one.name, frozenset(game.rules.seats) - seats, result)
+        world = self.sampler.world
+        played = [self._played(game, *pair, share=(world.rank, world.size)) for pair in unmet]
+        for (one, other), *parts in zip(unmet, *world.all_gather_objects(played), strict=True):
+            for result in sorted(itertools.chain.from_iterable(parts), key=lambda result: result.number):
+                self._count(one.name, other.name, result.learners, result)
+                self._count(other.name, one.name, frozenset(game.rules.seats) - result.learners, result)
+
+    def _played(self, game: PlayedGame, one: Member, other: Member, share: tuple[int, int]) -> list[Result]:
+        """How games of two members went, each of them in every role; the first one counts as the learner.
+
+        Args:
+            share: (rank, size): only every `size`-th game.
+        """
+        chance = Chance(self.config.seed).derive("payoffs", one.name, other.name)
+        # Of their own: others may be in the middle of a game.
+        agents = {member.name: self._new_agent(member, game) for member in (one, other)}
+        matches = []
+        for number, role in itertools.product(range(self.config.payoff_games), game.rules.roles):
+            instance = game.rules.deal(chance.derive("deal", number))
+            seats = self.seats(Pairing(role, other), game, instance)
+            seated = {seat: agents[one.name if seat in seats else other.name] for seat in game.rules.seats}
+            seed = chance.word("game", number, role) >> 2
+            matches.append(Match(game.name, seed, seated, dict(game.options), instance=instance, tag=seats))
+        rank, size = share
+        episodes = self.sampler.play(matches[rank::size], concurrency=self.config.concurrency)
+        return [
+            Result.of(episode, episode.index * size + rank, Pairing("", other), episode.match.tag) for episode in episodes
+        ]
 
     def metrics(self) -> dict[str, Any]:
         """Who may be met how often, and how the learner does, by game where there are several; {} without a pool."""
@@ -337,9 +400,11 @@ class OpponentPool:
     def state_dict(self) -> dict[str, Any]:
         """Of JSON types."""
         payoffs = {name: payoffs.state_dict() for name, payoffs in self.payoffs.items()}
-        return {"members": [asdict(member) for member in self.members], "payoffs": payoffs}
+        met = {name: [[turn, member] for turn, member in sorted(of_game.items())] for name, of_game in self._met.items()}
+        return {"members": [asdict(member) for member in self.members], "payoffs": payoffs, "met": met}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.members = [Member(**member) for member in state["members"]]
         for name, payoffs in self.payoffs.items():
             payoffs.load_state_dict(state["payoffs"][name])
+        self._met = {name: dict(of_game) for name, of_game in state["met"].items()}

@@ -187,6 +187,8 @@ def collect(
     Returns:
         Trajectories of the learning seats, in an order that does not depend on which game ended first.
     """
+    if pool is not None:
+        pool.settle(step)
     episodes = list(play(matches(config, step, agents, pool), concurrency=config.concurrency))
     batch = as_batch(step, episodes, positions=config.baseline == "position")
     if pool is not None:

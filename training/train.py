@@ -294,6 +294,7 @@ def _steps(run: Run, first: int, log: Log, stop: Stop) -> dict[str, Any]:
     line: dict[str, Any] = {"step": first}
     run.publish()
     run.pool.announce()
+    run.pool.settle(first)
     world = run.learner.world
     batches = make_batches(run.rollout, config, first)
     try:
@@ -332,6 +333,7 @@ def _one_step(run: Run, step: int, batches: Batches) -> dict[str, Any]:
             tokenizer, world = run.agent.model.tokenizer, run.learner.world
             run.pool.add_snapshot(step + 1, lambda folder: save_policy(run.learner.model, tokenizer, folder, world))
         run.publish()
+        run.pool.settle(step + 1)
         batches.published(step + 1)
     published = time.perf_counter()
     if config.alarms:

@@ -8,6 +8,7 @@ RUN/sampler/rank_0/adapters/...    the newest versions; older ones are removed
 RUN/sampler/servers/weights/...    likewise
 """
 
+import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -79,7 +80,11 @@ class VLLMServers(Sampler):
         super().__init__(config, module, world)
         self.folder = folder / "sampler" / "servers"
         self.servers = Servers(
-            config.sampler_urls, tokenizer, leads=world.is_main, **{"retries": SERVER_RETRIES, **config.engine}
+            config.sampler_urls,
+            tokenizer,
+            leads=world.is_main,
+            label=world.broadcast_object(secrets.token_hex(4)),
+            **{"retries": SERVER_RETRIES, **config.engine},
         )
         self.model = AdapterModel(self.servers, LEARNER) if self._adapted else self.servers
         self._written: dict[str, list[Path]] = {"weights": [], "adapters": []}  # oldest first

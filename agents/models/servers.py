@@ -9,12 +9,13 @@ reached is given up with a warning, and its requests are sent to the others; it 
 """
 
 import contextlib
+import hashlib
+import secrets
 import threading
 import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,8 @@ class Servers(AdapterEngine):
         max_batch: requests sent to each at once; others wait.
         seeded: send each request's seed; for tests.
         leads: whether this process tells the servers of new weights; False where another one does.
+        label: in the names that the servers know adapters by, so that these are not taken for those of other runs, or of this one
+            before it was started again; "" for one of its own. Processes that share the adapters have one label.
         options: of each `Endpoint`.
 
     Raises:
@@ -109,6 +112,7 @@ class Servers(AdapterEngine):
         max_batch: int = DEFAULT_CONCURRENCY,
         seeded: bool = False,
         leads: bool = True,
+        label: str = "",
         **options: Any,
     ):
         if not urls:
@@ -122,7 +126,7 @@ class Servers(AdapterEngine):
         self._lock = threading.Lock()
         self._adapters: dict[str, tuple[str, int, Path]] = {}  # by name: what the servers call it, version, folder
         self._old: list[str] = []  # what the servers call earlier versions, oldest first
-        self._numbers = count(1)
+        self._label = label or secrets.token_hex(4)
         self._weights: tuple[Path, int] | None = None
 
     # The interface of Model.
@@ -250,7 +254,10 @@ class Servers(AdapterEngine):
         Requests in progress go on with the version that they began with.
         """
         folder = adapter_folder(path)
-        served = f"{name}-v{version}-{next(self._numbers)}"
+        where = hashlib.blake2b(str(path).encode(), digest_size=4).hexdigest()
+        served = f"{name}-v{version}-{self._label}-{where}"  # the same in every process that shares the adapters
+        if served in self._old or any(served == known for known, _, _ in self._adapters.values()):
+            raise ValueError(f"{str(path)!r} is in use; save each version of an adapter to a folder of its own")
         before = self._adapters.get(name)
         self._adapters[name] = (served, version, folder)
         self._tell(lambda server: server.load_adapter(served, folder), but=name)

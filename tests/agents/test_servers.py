@@ -133,7 +133,7 @@ def test_adapters_have_a_new_name_each_version(servers, fakes, tmp_path):
     assert [body["lora_name"].partition("-")[0] for _, body in fakes[2].told_of("/load")] == ["frozen", "policy"]
 
 
-def test_adapters_that_another_run_has_left_are_replaced(serve, tokenizer, tmp_path):
+def test_adapters_that_another_run_has_left_are_replaced_or_named_otherwise(serve, tokenizer, tmp_path):
     loaded = []
 
     def respond(path, body):
@@ -150,11 +150,18 @@ def test_adapters_that_another_run_has_left_are_replaced(serve, tokenizer, tmp_p
 
     (tmp_path / "adapter_config.json").write_text("{}")
     url = serve(respond).url
-    for _ in range(2):
+    for label in ("one", "one", "two"):
+        servers = Servers([url], tokenizer, label=label, **FAST)
+        servers.load_adapter("policy", tmp_path, 0)
+        with pytest.raises(ValueError, match="is in use; save each version of an adapter to a folder of its own"):
+            servers.load_adapter("policy", tmp_path, 0)
+        servers.close()
+    assert len(loaded) == 2
+    for _ in range(2):  # without a label each has its own: a server keeps what it computed under an old name and folder
         servers = Servers([url], tokenizer, **FAST)
         servers.load_adapter("policy", tmp_path, 0)
         servers.close()
-    assert len(loaded) == 1
+    assert len(loaded) == 4
 
 
 def test_what_a_server_needs_is_said(serve, tokenizer, tmp_path):

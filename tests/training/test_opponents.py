@@ -163,7 +163,7 @@ def test_only_the_last_snapshots_are_met(tmp_path):
 def test_meta_strategy_plays_out_what_it_does_not_know(tmp_path):
     """Members meet in both roles; against Nash nobody wins, and the uniform player loses to both others."""
     run = run_of(tmp_path, pool="random,honest,nash", pool_sampler="nash", payoff_games=200)
-    run.pool.pairings(0, groups(run, 0))
+    run.pool.settle(0)
     payoffs = run.pool.payoffs["KuhnPoker-v0"]
     assert payoffs.games("random", "nash") == payoffs.games("nash", "random") == 400
     assert payoffs.return_("random", "nash") == pytest.approx(-payoffs.return_("nash", "random"))
@@ -172,8 +172,72 @@ def test_meta_strategy_plays_out_what_it_does_not_know(tmp_path):
     weights = run.pool.weights(*run.config.played)
     assert sum(weights.values()) == pytest.approx(1)
     before = payoffs.state_dict()
-    run.pool.pairings(1, groups(run, 1))
+    run.pool.settle(1)
     assert payoffs.state_dict() == before, "what is known is not played again"
     again = OpponentPool(run.config, tmp_path, run.pool.sampling, run.sampler)
     again.load_state_dict(json.loads(json.dumps(run.pool.state_dict())))
     assert again.weights(*run.config.played) == weights
+
+
+def test_a_round_has_the_member_that_was_drawn_when_it_began(tmp_path):
+    """Also while the pool grows, and after the run was cut off in the middle of a round."""
+    run = run_of(tmp_path, pool="random", games_per_step=12)  # of 3 groups a step 1.5 meet others: rounds end within steps
+    met = {}
+    for step in range(40):
+        run.pool.members.append(Member(f"step_{step:06d}"))
+        if step % 3 == 0:  # taken up from a checkpoint
+            state = json.loads(json.dumps(run.pool.state_dict()))
+            run.pool = OpponentPool(run.config, tmp_path, run.pool.sampling, run.sampler)
+            run.pool.load_state_dict(state)
+        run.pool.settle(step)
+        for pairing in run.pool.pairings(step, groups(run, step)).values():
+            met.setdefault(pairing.role, []).append(pairing.member.name)
+    assert len(met["first"]) == len(met["second"]) == 30
+    assert met["first"] == met["second"]
+    assert len(set(met["first"])) > 10
+    assert sum(map(len, run.pool.state_dict()["met"].values())) <= 2, "rounds that are over are forgotten"
+
+
+def test_ahead_of_training_pairings_are_those_that_were_settled(tmp_path):
+    """Of steps that are begun before the next weights come, whatever is learnt in between."""
+    run = run_of(
+        tmp_path, pool="random,honest,nash", sampler="copy", mode="stream", max_staleness=2, pool_sampler="pfsp_hard"
+    )
+    run.pool.settle(0)
+    before = [run.pool.pairings(step, groups(run, step)) for step in (0, 1, 2)]
+    for name, won in (("random", True), ("honest", False), ("nash", True)):
+        for _ in range(50):
+            run.pool.payoffs["KuhnPoker-v0"].add(LEARNER, name, "first", float(won), float(won))
+    assert [run.pool.pairings(step, groups(run, step)) for step in (0, 1, 2)] == before
+
+
+def test_each_process_plays_its_share_of_the_payoff_games(tmp_path):
+    settings = {"pool": "random,honest,nash", "pool_sampler": "nash", "payoff_games": 5}
+    alone = run_of(tmp_path, **settings)
+    alone.pool.settle(0)
+    gathered, played = [], []
+    for rank in (0, 1, 0, 1):  # first to see what each gives, then with what both gave
+        run = run_of(tmp_path, **settings)
+        run.sampler.world = Gathering(rank, gathered)
+        play = run.sampler.play
+        run.sampler.play = lambda matches, play=play, **how: play(played.append(len(list(matches))) or matches, **how)
+        run.pool.settle(0)
+    assert played == [5] * 12, "of three pairs' ten games each"
+    assert run.pool.state_dict() == alone.pool.state_dict()
+
+
+class Gathering:
+    """A world of two, one of which is here: what the first two give is what the others get."""
+
+    size = 2
+
+    def __init__(self, rank, given):
+        self.rank = rank
+        self._given = given
+
+    def all_gather_objects(self, value):
+        if isinstance(value, tuple):  # no games
+            return [value]
+        if len(self._given) < 2:
+            self._given.append(value)
+        return self._given if len(self._given) == 2 else [value, [[] for _ in value]]
