@@ -21,7 +21,9 @@ class Reply:
         logprobs: log-probability of each sampled token under the sampling distribution, nats.
         finish_reason: "stop", "length", or "" for agents that are no models; "error" if the agent failed to reply at all,
             which ends the match as a failure and not as a refused move.
-        policy_version: number of the weights that sampled it; None for agents that do not learn.
+        policy_version: number of the weights that sampled it; of its first token, if they were changed during it; None for agents
+            that do not learn.
+        version_spans: (number of weights, tokens that they sampled), where they were changed; see `agents.models.model.Completion`.
         usage: what it cost, e.g. {"completion_tokens": 12}; its names are those of `agents.usage.Usage`.
         error: why it failed to reply.
     """
@@ -34,6 +36,7 @@ class Reply:
     policy_version: int | None = None
     usage: dict[str, float] = field(default_factory=dict, compare=False)
     error: Exception | None = None
+    version_spans: tuple[tuple[int, int], ...] = ()
 
 
 class Agent(ABC):

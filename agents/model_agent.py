@@ -124,6 +124,7 @@ class ModelAgent(Agent):
             logprobs=completion.logprobs,
             finish_reason=completion.finish_reason,
             policy_version=completion.version,
+            version_spans=completion.version_spans,
             usage={**usage, "seconds": time.perf_counter() - began, **completion.usage},
             error=RuntimeError(completion.error or "the engine failed") if failed else None,
         )

@@ -63,7 +63,7 @@ def rows_of(config: Config, chat: Chat, games: int) -> list[Row]:
 def measure(config: Config, games: int, steps: int, repeats: int = 5) -> Cost:
     """The costs of a step."""
     with join_world(config.device) as world, TemporaryDirectory() as folder:
-        model, tokenizer = load_policy(config, Path(folder), world.device)
+        model, tokenizer = load_policy(config, Path(folder), world)
         rows = rows_of(config, Chat(tokenizer), games)
         learner = Learner(model, config, total_steps=steps)
         unshared = Learner(model, replace(config, share_prefixes=False), total_steps=steps)

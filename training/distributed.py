@@ -99,7 +99,7 @@ def join_world(device: str = "auto") -> Iterator[World]:
         ValueError: if there is no such GPU.
     """
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    own = _device(device, int(os.environ.get("LOCAL_RANK", "0")))
+    own = device_of(device, int(os.environ.get("LOCAL_RANK", "0")))
     if own.type == "cuda":
         torch.cuda.set_device(own)
     if size == 1:
@@ -112,7 +112,8 @@ def join_world(device: str = "auto") -> Iterator[World]:
         distributed.destroy_process_group()
 
 
-def _device(name: str, local_rank: int) -> torch.device:
+def device_of(name: str, local_rank: int = 0) -> torch.device:
+    """What a process of a machine computes on, see `join_world`."""
     if name not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device={name!r} is not one of 'auto', 'cpu', 'cuda'")
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0

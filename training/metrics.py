@@ -6,10 +6,11 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import torch
 
+from agents.models.model import Spans
 from agents.play import Step
 from lmgames.parsing import UNREADABLE
 from lmgames.reasoning import reasoning_in
@@ -156,19 +157,27 @@ def _mean_facts(played: Sequence[Trajectory]) -> dict[str, float]:
 
 
 def staleness(played: Sequence[Trajectory], version: float, updates_per_step: int) -> dict[str, float]:
-    """By how many steps the weights have moved on since the replies were sampled: mean over replies, and max.
+    """By how many steps the weights have moved on since the replies were sampled.
 
     Args:
         version: of the weights that are going to be trained, in steps.
         updates_per_step: versions a step.
+
+    Returns:
+        mean: over replies, of the mean over their tokens. max: of any token. mixed: share of replies under which weights changed.
     """
-    ages = [
-        version - step.reply.policy_version / updates_per_step
-        for trajectory in played
-        for step in trajectory.steps
-        if step.reply.policy_version is not None
-    ]
-    return {"mean": sum(ages) / max(1, len(ages)), "max": max(ages, default=0.0)}
+    replies = [step.reply for trajectory in played for step in trajectory.steps if step.reply.policy_version is not None]
+    spans = [reply.version_spans or ((cast(int, reply.policy_version), len(reply.reply_ids)),) for reply in replies]
+    return {
+        "mean": _mean([version - _mean_version(each) / updates_per_step for each in spans]),
+        "max": max((version - each[0][0] / updates_per_step for each in spans), default=0.0),
+        "mixed": _share(len(each) > 1 for each in spans),
+    }
+
+
+def _mean_version(spans: Spans) -> float:
+    tokens = sum(count for _, count in spans)
+    return sum(version * count for version, count in spans) / tokens if tokens else spans[0][0]
 
 
 def without_timing(line: dict[str, Any]) -> dict[str, Any]:

@@ -17,20 +17,20 @@ from agents.models.adapters import peft_at_work
 from training import weights
 from training.checkpoint import write_folder
 from training.config import Config
-from training.distributed import ALONE, CPU, World
+from training.distributed import ALONE, World
 from training.tiny import make_model, make_tokenizer
 from training.warmup import random_play_of, shown_turns
 
 TRAINED = "default"  # peft's name of the adapter in training
 
 
-def load_policy(config: Config, folder: Path, device: torch.device = CPU) -> tuple[Any, Any]:
+def load_policy(config: Config, folder: Path, world: World = ALONE) -> tuple[Any, Any]:
     """The module to train and its tokenizer.
 
     Args:
         config: settings of the run.
         folder: of the run; the base of an adapter on a tiny model is written there, since it is nowhere else.
-        device: where to put it.
+        world: the processes of the run, which all load it; each gets it on its own device.
 
     Raises:
         ValueError: if there is no such model, or none of its layers is one of `lora_targets`.
@@ -41,11 +41,12 @@ def load_policy(config: Config, folder: Path, device: torch.device = CPU) -> tup
     if config.lora_rank:
         if config.model == "tiny":
             base = (folder / "base").absolute()
-            if not base.exists():
+            if world.is_main and not base.exists():
                 write_folder(base, lambda target: weights.save_checkpoint(model, tokenizer, target))
+            world.barrier()
             model.name_or_path = str(base)
         model = _with_lora(model, config)
-    return model.to(device), tokenizer
+    return model.to(world.device), tokenizer
 
 
 def _tiny(config: Config) -> tuple[Any, Any]:
@@ -207,14 +208,15 @@ def save_policy(model: Any, tokenizer: Any, target: Path, world: World = ALONE, 
     """Writes the policy and its tokenizer to a folder, for `hf:FOLDER`: whole weights, or the adapter alone. All ranks call it."""
     reshard(model)
     if not weights.is_adapted(model):
-        state = dict(weights.checkpoint(model))
+        state = weights.on_main(weights.checkpoint(model), world)
         fill = lambda folder: model.save_pretrained(folder, state_dict=state)  # noqa: E731
     else:
-        state = {
-            name.replace(f".{adapter}.", f".{TRAINED}."): weights.whole(tensor)
+        of_adapter = (
+            (name.replace(f".{adapter}.", f".{TRAINED}."), weights.whole(tensor))
             for name, tensor in model.state_dict().items()
             if f".{adapter}." in name and any(part in name for part in weights.OF_ADAPTER)
-        }
+        )
+        state = weights.on_main(of_adapter, world)
         fill = lambda folder: model.save_pretrained(folder, state_dict=state, selected_adapters=[TRAINED])  # noqa: E731
 
     def write(folder: Path) -> None:

@@ -30,7 +30,7 @@ from agents.specs import make_agent
 from lmgames.records import GameRecord
 from training import weights
 from training.config import Config
-from training.distributed import ALONE, World
+from training.distributed import ALONE, World, device_of
 from training.sampler import Sampler, make_sampler
 
 PLACED_S = 120.0  # seconds, until a run that waits for its actors says so
@@ -122,7 +122,9 @@ class Player:
     """
 
     def __init__(self, config: Config, folder: Path, start: tuple[nn.Module, Any]):
-        self.module, tokenizer = start
+        module, tokenizer = start
+        own_device = device_of("auto" if config.ray_gpus and config.ray_engine == "hf" else "cpu")
+        self.module = module.to(own_device)
         here = replace(
             config,
             sampler="vllm" if config.ray_engine == "vllm" else "module",
@@ -135,7 +137,7 @@ class Player:
             queue_batches=1,
         )
         own = folder / "actors" / _ray().get_runtime_context().get_actor_id()
-        self.sampler = make_sampler(here, self.module, tokenizer, own)
+        self.sampler = make_sampler(here, self.module, tokenizer, own, World(device=own_device))
         self._published = -1
         self._agents: dict[Seated, Agent] = {}
 

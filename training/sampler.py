@@ -38,7 +38,7 @@ class Sampler(ABC):
 
     One thread may play while another trains, but `publish` must not run while another thread is in `play` (unless it is suspended
     at a `yield`), in `poll` or in `submit`. Requests may then be in progress: they go on with the new weights, or, with adapters
-    in vLLM, with the old ones to their end. The version of a reply is that of the weights which it was begun with.
+    in vLLM, with the old ones to their end. A reply knows the versions that sampled it.
 
     Attributes:
         model: the engine with the weights published last, for agents in the learning seats.
@@ -115,7 +115,7 @@ class Sampler(ABC):
         on the base that is here already."""
         if self._adapted and (folder / "adapter_config.json").is_file():
             return self._frozen_adapter(folder)
-        return load(str(folder), dtype="float32")
+        return load(str(folder), dtype=self.config.base_dtype, device=str(self.world.device))
 
     @abstractmethod
     def _frozen_adapter(self, folder: Path) -> Model: ...
@@ -162,8 +162,8 @@ class InPlace(_HFSampler):
 
     copies = False
 
-    def __init__(self, config: Config, module: nn.Module, tokenizer: Any):
-        super().__init__(config, module, tokenizer)
+    def __init__(self, config: Config, module: nn.Module, tokenizer: Any, world: World = ALONE):
+        super().__init__(config, module, tokenizer, world)
 
     def _load(self, module: nn.Module, version: int) -> None:
         assert self.model.model is module, "the sampler was made with the module that is trained"
@@ -199,6 +199,27 @@ def _copied(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, shared)
 
 
+def check_processes(config: Config, world: World) -> None:
+    """Refuses samplers that several processes cannot have one each of; before anything is loaded.
+
+    Raises:
+        ValueError: saying what to do.
+    """
+    if world.size == 1:
+        return
+    if config.sampler == "ray":
+        raise ValueError(
+            f"sampler='ray' with {world.size} processes: each would place ray_actors={config.ray_actors} of its own. Train in one "
+            "process, beside which the actors play, or say sampler='copy', 'vllm' or 'servers'"
+        )
+    parallel = {name: size for name, size in config.engine.items() if name.endswith("_parallel_size") and size != 1}
+    if config.sampler == "vllm" and parallel:
+        raise ValueError(
+            f"engine={parallel} with {world.size} processes: each has one GPU, that its engine shares with the trainer. Leave it "
+            "out, or serve the model on other GPUs and say sampler='servers'"
+        )
+
+
 def make_sampler(config: Config, module: nn.Module, tokenizer: Any, folder: Path, world: World = ALONE) -> Sampler:
     """The sampler that `config.sampler` names.
 
@@ -210,7 +231,7 @@ def make_sampler(config: Config, module: nn.Module, tokenizer: Any, folder: Path
         world: the processes of the run. A module that they share out cannot be played as it stands: a copy is.
     """
     if config.sampler == "module" and world.size == 1:
-        return InPlace(config, module, tokenizer)
+        return InPlace(config, module, tokenizer, world)
     if config.sampler in ("module", "copy"):
         return InProcess(config, module, tokenizer, world)
     if config.sampler == "ray":

@@ -50,7 +50,7 @@ from training.opponents import OpponentPool
 from training.past import keep_for_later, past_selves
 from training.policy import TRAINED, WithAdapter, load_policy, save_policy
 from training.rollout import Rollout, gathered
-from training.sampler import Sampler, make_sampler
+from training.sampler import Sampler, check_processes, make_sampler
 from training.samples import Row
 from training.stop import Stop
 from training.warmup import warm_up
@@ -234,7 +234,8 @@ def _train(config: Config, folder: Path, display: Display, world: World) -> dict
 
 
 def new_run(config: Config, folder: Path, world: World = ALONE) -> Run:
-    model, tokenizer = load_policy(config, folder, world.device)
+    check_processes(config, world)
+    model, tokenizer = load_policy(config, folder, world)
     sampler = make_sampler(config, model, tokenizer, folder, world)
     sampling = {
         game.name: Sampling(temperature=config.temperature, max_tokens=game.max_reply_tokens)
@@ -454,7 +455,9 @@ def _against(run: Run, game: PlayedGame, step: int, kept: list[GameRecord]) -> d
 
 
 def _frozen(run: Run, game: PlayedGame, place: Path) -> Agent:
-    return run.player_in_evaluation(game, load(str(place), dtype="float32"))
+    return run.player_in_evaluation(
+        game, load(str(place), dtype=run.config.base_dtype, device=str(run.learner.world.device))
+    )
 
 
 def _greedy(run: Run, game: PlayedGame) -> dict[str, Any]:

@@ -51,6 +51,8 @@ class VLLMEngine(Sampler):
             rank = weights.adapter_rank(module)
             options["max_lora_rank"] = next((known for known in RANKS if known >= rank), rank)
             options["max_cpu_loras"] = CPU_ADAPTERS
+        if world.size > 1 and world.device.type == "cuda":
+            options["gpu"] = world.device.index
         self.engine = load(base, **{**options, **config.engine})
         self.model = AdapterModel(self.engine, LEARNER) if self._adapted else self.engine
         self._adapters: list[Path] = []  # folders, oldest first
@@ -92,7 +94,7 @@ class VLLMServers(Sampler):
     def _load(self, module: nn.Module, version: int) -> None:
         if not self._adapted or not self._published:
             tokenizer = self.servers.tokenizer
-            saved = dict(weights.checkpoint(module))  # every rank takes part
+            saved = weights.on_main(weights.checkpoint(module), self.world)
             target = self._write("weights", version, lambda to: weights.save_checkpoint(module, tokenizer, to, saved))
             self.servers.load_weights(target, version)
         if self._adapted:

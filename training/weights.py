@@ -5,11 +5,13 @@ gathered, which all ranks take part in.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
+
+from training.distributed import World
 
 PEFT_PREFIX = "base_model.model."
 OF_ADAPTER = (".lora_", ".modules_to_save.")  # in peft's names
@@ -44,6 +46,19 @@ def checkpoint(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
             yield plain, whole(tensor)
 
 
+def on_main(tensors: Iterable[tuple[str, Tensor]], world: World) -> dict[str, Tensor]:
+    """Tensors for rank 0 to write, on its CPU; {} on the other ranks. They are taken one by one, so that no rank holds more than
+    one of those that are gathered for it on its device. Alone: as they are."""
+    if world.size == 1:
+        return dict(tensors)
+    found = {}
+    for name, tensor in tensors:
+        if world.is_main:
+            found[name] = tensor.cpu()
+        del tensor  # before the next is gathered
+    return found
+
+
 def on_cpu(module: nn.Module) -> nn.Module:
     """A module that can be sent to another process: itself where it is on CPU, else a copy."""
     on_other_device = any(parameter.device.type != "cpu" for parameter in module.parameters())
@@ -54,7 +69,7 @@ def save_checkpoint(module: nn.Module, tokenizer: Any, folder: Path, state: dict
     """Writes the model's own weights and the tokenizer, as transformers does.
 
     Args:
-        state: `checkpoint`, where all ranks have taken part and one writes.
+        state: `checkpoint` by `on_main`, where all ranks have taken part and one writes.
     """
     model: Any = module.get_base_model() if is_adapted(module) else module
     model.save_pretrained(folder, state_dict=dict(checkpoint(module)) if state is None else state)

@@ -224,8 +224,7 @@ class HFModel(AdapterEngine):
             root = self._known.get(key)
             if root is None:
                 root = self._known[key] = _Node(request.adapter)
-            version = self._adapters[request.adapter] if request.adapter else self._version
-            self._stand(_Run(request, root, version, Chance(request.seed)), None)
+            self._stand(_Run(request, root, Chance(request.seed)), None)
 
     def _forget_if_weights_changed(self) -> None:
         weights = _sample_of_weights(self.model)
@@ -264,8 +263,7 @@ class HFModel(AdapterEngine):
                 self._move(run, token, logprob)
 
     def _move(self, run: "_Run", token: int, logprob: float) -> None:
-        run.ids.append(token)
-        run.logprobs.append(logprob)
+        run.add(token, logprob)
         sampling = run.request.sampling
         if token in self.eos_token_ids or token in sampling.stop_token_ids:
             self._finish(run, "stop")
@@ -285,7 +283,14 @@ class HFModel(AdapterEngine):
         }
         self._done.append(
             Completion(
-                request.key, request.prompt_ids, tuple(run.ids), tuple(run.logprobs), reason, run.version, usage=usage
+                request.key,
+                request.prompt_ids,
+                tuple(run.ids),
+                tuple(run.logprobs),
+                reason,
+                run.spans[0][0],
+                usage=usage,
+                version_spans=tuple(run.spans) if len(run.spans) > 1 else (),
             )
         )
 
@@ -358,6 +363,7 @@ class HFModel(AdapterEngine):
             self.forget()
         for row, node in enumerate(front.nodes):
             node.table, node.row = table, row
+            node.version = self._adapters[node.adapter] if node.adapter else self._version
             self._ready += node.standing
             node.standing = []
 
@@ -369,6 +375,7 @@ class _Node:
     adapter: str
     table: "_Table | None" = None  # holds its next-token distribution in `row`
     row: int = -1
+    version: int = 0  # of the weights that it was computed with
     front: "_Front | None" = None  # the last front that it was part of, in `row_of_front`
     row_of_front: int = -1
     children: dict[int, "_Node"] = field(default_factory=dict)
@@ -385,12 +392,20 @@ class _Run:
 
     request: Request
     node: _Node
-    version: int
     chance: Chance
     computed: int = 0  # tokens that were computed for it; what others had them computed for does not count
     computed_of_prompt: int = 0
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list)  # see `Completion.version_spans`; also where there is one
+
+    def add(self, token: int, logprob: float) -> None:
+        """Takes a token that was drawn where it stands."""
+        self.ids.append(token)
+        self.logprobs.append(logprob)
+        version = self.node.version
+        tokens = self.spans.pop()[1] if self.spans and self.spans[-1][0] == version else 0
+        self.spans.append((version, tokens + 1))
 
     @property
     def sequence(self) -> tuple[int, ...]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 FinishReason = Literal["stop", "length", "error"]
+Spans = tuple[tuple[int, int], ...]
+"""(number of weights, how many tokens they sampled), one behind the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class Completion:
         finish_reason: "stop" by an end-of-sequence or stop token, "length" by max_tokens, "error" if the engine failed.
         version: number of the weights that sampled it; of the first token, if they were changed during it.
         error: what failed.
+        version_spans: which weights sampled which tokens, where they were changed in between; () where all are of `version`. An
+            engine that cannot tell from which token on the new ones sampled gives them none: ((3, 12), (4, 0)).
         usage: what it cost beside its tokens, where the engine tells, e.g. {"cached_tokens": 128} of the prompt, whose computation
             was at hand; {"computed_tokens": 7} of prompt and reply together that were computed, where replies share theirs, too.
     """
@@ -85,6 +89,7 @@ class Completion:
     version: int = 0
     error: str = ""
     usage: dict[str, float] = field(default_factory=dict, compare=False)
+    version_spans: Spans = ()
 
 
 class Model(ABC):

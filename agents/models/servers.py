@@ -128,6 +128,7 @@ class Servers(AdapterEngine):
         self._old: list[str] = []  # what the servers call earlier versions, oldest first
         self._label = label or secrets.token_hex(4)
         self._weights: tuple[Path, int] | None = None
+        self._newest = self.version  # of the weights that some server may have by now
 
     # The interface of Model.
 
@@ -203,7 +204,12 @@ class Servers(AdapterEngine):
         while True:
             server = self._server(request.key)
             try:
-                return server.complete(replace(request, adapter=served), version)
+                done = server.complete(replace(request, adapter=served), version)
+                newest = self._newest
+                if served or newest == version:
+                    return done
+                # A server does not tell when they came: all tokens count as those of the older weights.
+                return replace(done, version_spans=((version, len(done.ids)), (newest, 0)))
             except EndpointError as error:
                 if error.status:  # it serves, but not this request
                     raise
@@ -244,6 +250,7 @@ class Servers(AdapterEngine):
             EndpointError: if no server is left, or one refuses, saying what it said.
         """
         path = Path(folder).absolute()
+        self._newest = version
         self._tell(lambda server: server.load_weights(path, version))
         self._weights = (path, version)
         self.version = version

@@ -17,7 +17,7 @@ from typing import Any
 from agents.agent import Agent
 from agents.model_agent import ModelAgent
 from agents.models.adapters import AdapterEngine, adapter_folder, adapter_name, check_loaded
-from agents.models.model import Completion, Model, Request, Sampling
+from agents.models.model import Completion, Model, Request, Sampling, Spans
 from agents.models.revision import revision_of
 from agents.models.scoring import Pass, passes
 
@@ -219,7 +219,8 @@ class VLLMModel(AdapterEngine):
 
     def _completion(self, request: Request, adapter: "_Adapter | None", output: Any) -> Completion:
         reply = output.outputs[0]
-        version = adapter.version if adapter else _first_version(reply, self._version)
+        spans = ((adapter.version, len(reply.token_ids)),) if adapter else _spans(reply, self._version)
+        version = spans[0][0]
         if reply.finish_reason not in ("stop", "length"):
             error = f"vLLM gave the request up ({reply.finish_reason}); the game can be played again from its seed"
             return Completion(request.key, request.prompt_ids, (), (), "error", version, error)
@@ -228,7 +229,16 @@ class VLLMModel(AdapterEngine):
         logprobs = (0.0,) * len(ids) if request.sampling.temperature == 0 else tuple(reply.logprobs.logprobs)
         assert len(logprobs) == len(ids), "one log-probability a token"
         usage = {"cached_tokens": output.num_cached_tokens or 0}
-        return Completion(request.key, request.prompt_ids, ids, logprobs, reply.finish_reason, version, usage=usage)
+        return Completion(
+            request.key,
+            request.prompt_ids,
+            ids,
+            logprobs,
+            reply.finish_reason,
+            version,
+            usage=usage,
+            version_spans=spans if len(spans) > 1 else (),
+        )
 
     def _params(self, request: Request) -> Any:
         sampling = request.sampling
@@ -289,7 +299,10 @@ class VLLMModel(AdapterEngine):
             _check_folder(str(weights))
             source: dict[str, Any] = {"weights_path": str(weights)}
         else:
-            source = {"weights_iterator": [pair for pair in weights if not (self._tied and pair[0] == "lm_head.weight")]}
+            pairs = (pair for pair in weights if not (self._tied and pair[0] == "lm_head.weight"))
+            in_process = hasattr(self._engine, "model_executor") and self._config.parallel_config.world_size == 1
+            # One by one where they need not be sent: each may be gathered from several processes as it is asked for.
+            source = {"weights_iterator": pairs if in_process else list(pairs)}
         self._collective("reload_weights", **source)
         self._settle(version)
 
@@ -445,9 +458,10 @@ def _as_ids(*, logprobs: int, flat: bool = True) -> dict[str, Any]:
     return {"logprobs": logprobs, "detokenize": False, "flat_logprobs": flat, "output_kind": kind}
 
 
-def _first_version(reply: Any, otherwise: int) -> int:
+def _spans(reply: Any, otherwise: int) -> Spans:
+    """Which weights sampled which of a reply's tokens, as the engine tells."""
     spans = reply.weight_versions
-    return int(spans[0].version) if spans else otherwise
+    return tuple((int(span.version), span.end - span.start) for span in spans) if spans else ((otherwise, 0),)
 
 
 def _retie_head(module: Any) -> None:
@@ -522,6 +536,7 @@ def load(
     max_loras: int = 4,
     revision: str | None = None,
     seeded: bool = False,
+    gpu: int | None = None,
     **engine: Any,
 ) -> VLLMModel:
     """A model from a folder or from the hub. Equal engines are started once, and stay until the process ends.
@@ -535,19 +550,32 @@ def load(
         max_loras: adapters in one batch.
         revision: of a model on the hub.
         seeded: see VLLMModel.
+        gpu: number of the GPU among those that this process sees, for one of several processes; None for vLLM's choice, the first.
         engine: further arguments of `vllm.LLM`, e.g. gpu_memory_utilization, tensor_parallel_size, weight_transfer_config,
             kv_cache_memory_bytes (2 GiB on CPU, where vLLM would take most of the memory).
 
     Raises:
         ValueError: if vLLM is not installed, or there is no such model, saying what to do.
     """
-    key = (path, dtype, max_batch, max_context, max_lora_rank, max_loras, revision, seeded, repr(sorted(engine.items())))
+    key = (
+        path,
+        dtype,
+        max_batch,
+        max_context,
+        max_lora_rank,
+        max_loras,
+        revision,
+        seeded,
+        gpu,
+        repr(sorted(engine.items())),
+    )
     model = _loaded.get(key)
     if model is None:
         adapters = {"enable_lora": True, "max_lora_rank": max_lora_rank, "max_loras": max_loras} if max_lora_rank else {}
         limits = {"max_num_seqs": max_batch, "max_model_len": max_context, "revision": revision}
         limits = {name: value for name, value in limits.items() if value is not None}
-        llm = _start(path, dtype, {**adapters, **limits, **engine}, seeded=seeded)
+        place = {} if gpu is None else {"distributed_executor_backend": _executor_on(gpu)}
+        llm = _start(path, dtype, {**adapters, **limits, **place, **engine}, seeded=seeded)
         name = path if revision is None else f"{path}@{revision}"
         model = _loaded[key] = VLLMModel(llm, seeded=seeded, name=name)
         model.revision = revision_of(path, model._config.model_config.hf_config)
@@ -583,6 +611,19 @@ def _start(path: str, dtype: str, engine: dict[str, Any], *, seeded: bool) -> An
         ) from error
     finally:
         gc.collect()
+
+
+def _executor_on(gpu: int) -> Any:
+    """What runs the engine in this process, on a GPU of its own: vLLM's takes the first one, whatever GPU torch is set to."""
+    _vllm()
+    from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+    class OnGPU(UniProcExecutor):
+        def _distributed_args(self) -> tuple[str, int, int]:
+            method, rank, _ = super()._distributed_args()
+            return method, rank, gpu
+
+    return OnGPU
 
 
 def _saved_dtype(path: str, revision: str | None) -> str:

@@ -160,6 +160,7 @@ def test_a_request_goes_on_when_the_weights_change_in_the_middle(make_qwen3, tok
     rest = {completion.key: completion for _ in range(2) for completion in model.poll()}
     assert (rest["long"].version, rest["new"].version) == (0, 1)
     assert len(rest["long"].ids) == 6
+    assert (rest["long"].version_spans, rest["new"].version_spans) == (((0, 2), (1, 4)), ())
 
 
 def test_the_module_is_left_as_it_was(make_qwen3, tokenizer):

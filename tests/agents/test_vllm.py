@@ -31,7 +31,7 @@ from agents.specs import make_agent
 pytest.importorskip("vllm")
 
 from agents.models import vllm as engine_module
-from agents.models.vllm import EngineError, VLLMModel, load
+from agents.models.vllm import EngineError, VLLMModel, _executor_on, load
 
 KUHN = "lmgames/KuhnPoker-v0"
 SMALL = {"dtype": "float32", "kv_cache_memory_bytes": 1 << 28}
@@ -59,7 +59,8 @@ def folder(make_qwen3, tokenizer, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def engine(folder):
-    return load(str(folder), **SMALL, max_lora_rank=8, max_loras=3, seeded=True)
+    # Without a GPU its number says nothing, but the engine is started in the same way.
+    return load(str(folder), **SMALL, max_lora_rank=8, max_loras=3, seeded=True, gpu=0)
 
 
 @pytest.fixture
@@ -234,6 +235,8 @@ def test_weights_change_under_requests(engine, trainer, tokenizer):
     assert logprobs[:changed] == pytest.approx(by_old[:changed], abs=1e-4)
     assert logprobs[changed:] == pytest.approx(by_new[changed:], abs=1e-4)
     assert done["long"].version == 0
+    assert done["long"].version_spans == ((0, changed), (5, len(ids) - changed))
+    assert not done["short"].version_spans
     assert {one.version for one in engine.generate(requests_of(2))} == {5}
 
 
@@ -579,3 +582,15 @@ def test_a_server_that_refuses_is_understood(server, options, message):
     with pytest.raises(MatchError) as error:
         play(KUHN, agent)
     assert message in str(error.value)
+
+
+def test_the_engine_takes_the_gpu_that_it_is_given():
+    """By vLLM's own account of where a worker goes; the process sees several GPUs."""
+    from types import SimpleNamespace
+
+    from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+    for kind, gpu in ((UniProcExecutor, 0), (_executor_on(3), 3)):
+        executor = kind.__new__(kind)
+        executor.vllm_config = SimpleNamespace(device_config=SimpleNamespace(device="cuda"))
+        assert executor._distributed_args()[1:] == (0, gpu)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +18,7 @@ from training.batches import Ahead, make_batches
 from training.checkpoint import load_latest, read_metrics
 from training.config import load_config
 from training.distributed import ALONE, World
+from training.metrics import staleness
 from training.rollout import Rollout, gathered
 from training.train import _train as train_in
 from training.train import new_run, train
@@ -397,3 +399,12 @@ def test_what_is_off_policy():
     assert load_config(None, {"sampler": "copy", "mode": "stream"}).is_off_policy
     assert load_config(None, {"carry_over": "true"}).is_off_policy
     assert not load_config(None).is_off_policy
+
+
+def test_staleness_is_of_tokens_where_weights_changed_under_a_reply():
+    changed = Reply("", reply_ids=(5, 6, 7, 8), policy_version=2, version_spans=((2, 1), (3, 3)))
+    untold = Reply("", reply_ids=(5, 6), policy_version=2, version_spans=((2, 2), (3, 0)))  # as servers say it
+    fresh = Reply("", reply_ids=(5,), policy_version=4)
+    played = [SimpleNamespace(steps=[SimpleNamespace(reply=reply) for reply in (changed, untold, fresh)])]
+    found = staleness(played, version=4, updates_per_step=1)
+    assert found == {"mean": pytest.approx((1.25 + 2 + 0) / 3), "max": 2, "mixed": pytest.approx(2 / 3)}

@@ -138,7 +138,7 @@ def test_a_bf16_step_on_a_gpu(tmp_path, settings):
     settings = {**SMALL, "kl_weight": 0.1, "row_reject": 0.0, "compute_dtype": "bfloat16", "lr": 1e-3, **settings}
     config = load_config("kuhn_tiny", settings)
     world = World(device=torch.device("cuda", 0))
-    model, _ = load_policy(config, tmp_path, world.device)
+    model, _ = load_policy(config, tmp_path, world)
     learner = Learner(model, config, total_steps=20, world=world)
     rows = learner.with_old_logprobs(ROWS)
     rows = [replace(row, logprobs=row.old_logprobs, old_logprobs=()) for row in rows]

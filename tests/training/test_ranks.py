@@ -54,7 +54,7 @@ def rows():
 
 def learner_of(settings, folder, world):
     config = load_config("kuhn_tiny", {**SETTINGS, "micro_batch_tokens": 40, **settings})
-    model, tokenizer = load_policy(config, folder, world.device)
+    model, tokenizer = load_policy(config, folder, world)
     with torch.no_grad():  # an adapter begins at 0, and all slow copies at the weights: move them apart
         for number, parameter in enumerate(each for each in model.parameters() if each.requires_grad):
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))

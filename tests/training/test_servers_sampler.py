@@ -1,13 +1,20 @@
-"""Sampling from servers by several processes: what is told to the servers, by whom and when. The servers here are stubs; the real
-ones are in `test_vllm_sampler`."""
+"""Sampling by several processes: where engines and snapshots go, what servers are told, by whom and when.
+
+Engines and servers here are stubs; the real ones are in `test_vllm_sampler`.
+"""
+
+import re
+import weakref
 
 import pytest
+import torch
 
 from agents.models.model import Request, Sampling
-from training import weights
+from training import distributed, weights
 from training.config import load_config
-from training.sampler import make_sampler
+from training.sampler import check_processes, make_sampler
 from training.tiny import make_model, make_tokenizer
+from training.vllm_sampler import VLLMEngine
 from training.warmup import random_play
 
 
@@ -50,6 +57,65 @@ class World:
 
     def broadcast_object(self, value):
         return self.said
+
+
+def unchecked(**settings):
+    """Settings that are refused where the packages which they need are not installed."""
+    config = load_config("kuhn_tiny")
+    for name, value in settings.items():
+        object.__setattr__(config, name, value)
+    return config
+
+
+def test_each_process_has_its_engine_on_its_own_gpu(tokenizer, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("training.vllm_sampler.load", lambda base, **options: asked.append(options))
+    module = make_model(tokenizer, hidden_size=32, layers=1)
+    config = unchecked(model="folder", engine={"seeded": True})
+    for world in (distributed.World(1, 2, torch.device("cuda", 1)), distributed.World(1, 2), distributed.World()):
+        VLLMEngine(config, module, tokenizer, tmp_path, world)
+    assert asked == [{"gpu": 1, "seeded": True}, {"seeded": True}, {"seeded": True}]
+
+
+@pytest.mark.parametrize(
+    "settings, complaint",
+    [
+        ({"sampler": "ray", "ray_actors": 3}, "sampler='ray' with 2 processes: each would place ray_actors=3 of its own"),
+        ({"sampler": "vllm", "engine": {"tensor_parallel_size": 2}}, "engine={'tensor_parallel_size': 2} with 2 processes"),
+    ],
+)
+def test_what_several_processes_cannot_sample_with_is_refused(settings, complaint):
+    config = unchecked(**settings)
+    check_processes(config, distributed.ALONE)
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        check_processes(config, distributed.World(0, 2))
+
+
+def test_snapshots_are_put_where_the_trainer_computes(tokenizer, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("training.sampler.load", lambda path, **options: asked.append(options))
+    module = make_model(tokenizer, hidden_size=32, layers=1)
+    for kind in ("module", "copy"):
+        world = distributed.World(device=torch.device("cuda", 1))
+        make_sampler(load_config("kuhn_tiny", {"sampler": kind}), module, tokenizer, tmp_path, world).frozen(tmp_path)
+    assert asked == [{"dtype": "float32", "device": "cuda:1"}] * 2
+
+
+def test_only_rank_0_keeps_what_it_writes():
+    """And no rank keeps what was gathered once the next tensor comes."""
+    alive = []
+
+    def gathered():
+        for number in range(3):
+            tensor = torch.full((2,), float(number))
+            alive.append(weakref.ref(tensor))
+            yield str(number), tensor
+            del tensor
+            assert rank == 0 or alive[-1]() is None
+
+    for rank in (1, 0):
+        kept = weights.on_main(gathered(), distributed.World(rank, 2))
+        assert list(kept) == ([] if rank else ["0", "1", "2"])
 
 
 @pytest.fixture(scope="module")
