@@ -299,8 +299,7 @@ class _Game:
     def receive(self, seat: str, reply: Reply) -> None:
         """Takes a reply as soon as it is the seat's turn."""
         self._held[seat] = (self._asked.pop(seat), reply)
-        while self.table.waiting and self.table.waiting[0] in self._held:
-            next_seat = self.table.waiting[0]
+        while (waiting := self.table.waiting) and (next_seat := waiting[0]) in self._held:
             observation, reply = self._held.pop(next_seat)
             if observation.text != self.table.text(next_seat):
                 continue  # what it was asked no longer stands: a seat before it forfeited the round

@@ -35,6 +35,12 @@ SIGN = "sign"
 MAX_QUANTITY = 99
 VERBS = ("offer", "accept", "reject", "deny", "decline", "withdraw", "pass", "end")
 ALIASES = {"deny": "reject", "decline": "reject"}
+EVENTS = {
+    "reject": "rejects the offer.",
+    "withdraw": "withdraws its offer.",
+    "pass": "passes.",
+    "end": "wants to end the game.",
+}
 _ARROW = re.compile(r"\s*(?:[-=]{1,3}>|[→⇒⟶⟹➔➜➝➞➡⮕]\ufe0f?|\bfor\b)\s*", re.IGNORECASE)
 _MAX_DRAWS = 1000
 
@@ -360,23 +366,25 @@ class SimpleNegotiation(Game[NegotiationState, TradeMove]):
 
     def apply(self, state: NegotiationState, moves: Mapping[str, TradeMove]) -> NegotiationState:
         (move,) = moves.values()
-        mover, offer = state.mover, state.standing
+        mover, offer, offers, holdings = state.mover, state.standing, state.offers, state.holdings
         if move.verb == "accept":
             assert offer is not None
             move = replace(move, fulfilled=_can_fulfil(offer, state))
-            state = _trade(state, offer) if move.fulfilled else state
+            if move.fulfilled:
+                first, second = (_after(state.resources, held, offer, seat) for seat, held in enumerate(_both(holdings)))
+                offers, holdings = _closed(offers, "accepted"), (first, second)
         elif move.verb == "offer":
-            state = _close(state, "replaced")
             made = Offer(mover, len(state.turns), move.give, move.get, self.offer_ttl)
-            state = replace(state, offers=(*state.offers, made))
+            offers = (*_closed(offers, "replaced"), made)
         elif move.verb == "reject":
-            state = _close(state, "rejected")
+            offers = _closed(offers, "rejected")
         elif move.verb == "withdraw":
-            state = _close(state, "withdrawn")
+            offers = _closed(offers, "withdrawn")
         elif offer is not None and offer.seat != mover:
             older = replace(offer, left=offer.left - 1, status="open" if offer.left > 1 else "expired")
-            state = replace(state, offers=(*state.offers[:-1], older))
-        return replace(state, turns=(*state.turns, move))
+            offers = (*offers[:-1], older)
+        turns = (*state.turns, move)
+        return NegotiationState(state.resources, state.initial, holdings, state.values, state.opener, turns, offers)
 
     def open_verbs(self, view: NegotiationState) -> tuple[str, ...]:
         """Verbs of the moves that the seat to move may make."""
@@ -520,14 +528,18 @@ class SimpleNegotiation(Game[NegotiationState, TradeMove]):
 
     def observe(self, view: NegotiationState, seat: str) -> list[Line]:
         own = self.seats.index(seat)
-        goods, held = _goods(view.resources), list(view.initial)
+        held = view.initial
         mine, values = view.initial[own], view.values[own]
         assert mine is not None
         assert values is not None
         prices = ", ".join(f"{name} {value}" for name, value in zip(view.resources, values, strict=True))
-        opening = f"{self.seats[view.opener]} moves first. You have {goods.write(mine)}. Worth to you, each: {prices}."
+        opening = (
+            f"{self.seats[view.opener]} moves first. You have {_list(view.resources, mine)}. Worth to you, each: {prices}."
+        )
         theirs = held[1 - own]
-        lines: list[Line] = [opening if theirs is None else f"{opening} {self.seats[1 - own]} has {goods.write(theirs)}."]
+        lines: list[Line] = [
+            opening if theirs is None else f"{opening} {self.seats[1 - own]} has {_list(view.resources, theirs)}."
+        ]
         accepted = iter([offer for offer in view.offers if offer.status == "accepted"])
         for number, turn in enumerate(view.turns):
             mover = (view.opener + number) % 2
@@ -536,24 +548,18 @@ class SimpleNegotiation(Game[NegotiationState, TradeMove]):
             lines += self._event(turn, self.seats[mover])
             if turn.verb == "accept" and turn.fulfilled:
                 mine = _after(view.resources, mine, next(accepted), own)
-                lines.append(f"You now have {goods.write(mine)}.")
+                lines.append(f"You now have {_list(view.resources, mine)}.")
         if not self.to_move(view):
             lines.append("The game is over.")
         return lines
 
     def _event(self, turn: TradeMove, mover: str) -> list[Line]:
-        texts = {
-            "reject": f"{mover} rejects the offer.",
-            "withdraw": f"{mover} withdraws its offer.",
-            "pass": f"{mover} passes.",
-            "end": f"{mover} wants to end the game.",
-        }
         if turn.verb == "offer":
             return [f"{mover} offers {write_basket(turn.give)} for {write_basket(turn.get)}."]
         if turn.verb == "accept":
             done = "The trade is done." if turn.fulfilled else "The offer cannot be fulfilled."
             return [f"{mover} accepts. {done}"]
-        return [texts[turn.verb]] if turn.verb in texts else []
+        return [f"{mover} {EVENTS[turn.verb]}"] if turn.verb in EVENTS else []
 
     def request(self, view: NegotiationState, seat: str) -> list[Line]:
         lines: list[Line] = [f"Turn {len(view.turns) + 1} of {self.max_turns}."]
@@ -731,6 +737,11 @@ def _goods(resources: tuple[str, ...]) -> Goods:
     return Goods.named(resources, plurals=False)
 
 
+@lru_cache(maxsize=1024)  # what a player began with is told again at every turn
+def _list(resources: tuple[str, ...], held: Counts) -> str:
+    return _goods(resources).write(held)
+
+
 def _worth(values: Counts, held: Counts) -> int:
     return sum(value * count for value, count in zip(values, held, strict=True))
 
@@ -756,15 +767,11 @@ def _after(resources: tuple[str, ...], held: Counts, offer: Offer, seat: int) ->
     return tuple(have - gone.get(name, 0) + come.get(name, 0) for name, have in zip(resources, held, strict=True))
 
 
-def _trade(state: NegotiationState, offer: Offer) -> NegotiationState:
-    first, second = (_after(state.resources, held, offer, seat) for seat, held in enumerate(_both(state.holdings)))
-    return replace(_close(state, "accepted"), holdings=(first, second))
-
-
-def _close(state: NegotiationState, status: str) -> NegotiationState:
-    if state.standing is None:
-        return state
-    return replace(state, offers=(*state.offers[:-1], replace(state.offers[-1], status=status)))
+def _closed(offers: tuple[Offer, ...], status: str) -> tuple[Offer, ...]:
+    """The offers; the last one, if it was open, with what became of it."""
+    if not offers or offers[-1].status != "open":
+        return offers
+    return (*offers[:-1], replace(offers[-1], status=status))
 
 
 def _both(pair: tuple[Counts | None, Counts | None]) -> tuple[Counts, Counts]:
