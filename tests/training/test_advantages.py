@@ -152,6 +152,36 @@ def test_unbiased_baselines_leave_the_gradient_alone(name):
     assert np.mean(estimates) == pytest.approx(0.25, abs=tolerance)  # d/dp of p at a logit: p (1 - p)
 
 
+def test_bias_and_noise_of_the_gradient_on_a_toy():
+    """Two roles whose returns are 1 apart, luck of the deal and of the outcome of standard deviation 1, 16 deals of 8 games. Coins
+    at even odds whose heads pay 0.4 more: the gradient is 0.1, and with a mean over the 8 that holds the own game 7/8 of it."""
+    rng = np.random.default_rng(10)
+    names = ("none", "role_loo", "role_ema", "shrink", "seed_role", "seed_role_loo")
+    estimators = {name: BASELINES[name]() for name in names}
+    found = {name: [] for name in names}
+    for batch in range(300):
+        heads_DGR = rng.random((16, 8, 2)) < 0.5  # D = deals, G = games on each, R = roles
+        luck_D11 = rng.normal(size=(16, 1, 1))
+        paid_DGR = 0.4 * heads_DGR + [0.5, -0.5] + luck_D11 + rng.normal(size=heads_DGR.shape)
+        episode = 128 * batch
+        rows = [
+            (role, int(deal), episode + 8 * int(deal) + int(game), paid_DGR[deal, game, number])
+            for deal, game in np.ndindex(16, 8)
+            for number, role in enumerate(("first", "second"))
+        ]
+        seats = outcomes(*rows)
+        for name, baseline in estimators.items():
+            advantage_DGR = paid_DGR - np.reshape(baseline(seats), paid_DGR.shape)
+            found[name].append(np.mean(advantage_DGR * (heads_DGR - 0.5)))
+    for name, estimates in found.items():
+        error = np.std(estimates) / math.sqrt(len(estimates))
+        assert error < 0.1 / 8 / 4, "as many batches as tell 1 from 7/8"
+        assert np.mean(estimates) == pytest.approx(0.1 * (7 / 8 if name == "seed_role" else 1), abs=4 * error), name
+    noise = {name: np.std(estimates) for name, estimates in found.items()}
+    assert noise["seed_role_loo"] < 0.85 * noise["role_loo"], "the luck of the deal is gone"
+    assert max(noise["role_loo"], noise["role_ema"], noise["shrink"]) < 0.97 * noise["none"], "the means of roles are gone"
+
+
 def test_same_deal_groups_remove_the_luck_of_the_deal():
     rng = np.random.default_rng(3)
     luck = rng.normal(size=50) * 3

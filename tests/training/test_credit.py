@@ -7,6 +7,7 @@ import pytest
 from agents.agent import Reply
 from agents.play import Step, play
 from lmgames.records import Turn
+from lmgames.registry import GAMES
 from training.advantages import Outcome
 from training.config import Config, load_config
 from training.credit import WEIGHTS, Credit, Origin, turn_returns
@@ -82,13 +83,30 @@ def test_who_drives_the_gradient():
     assert credit(baseline="none").rows([trajectory("a", 0, 0.0)]).metrics["pull"] == {}
 
 
-@pytest.mark.parametrize("game", ["KuhnPoker-v0", "TicTacToe-v0"])
+@pytest.mark.parametrize("game", sorted(GAMES))
 def test_turn_rewards_add_up_to_the_return(game):
-    for episode in play(game, "random", episodes=40):
+    paid = 0
+    for episode in play(game, "random", episodes=12):
         for seat, return_ in episode.returns.items():
             steps = episode.steps_of(seat)
             if steps:
                 assert turn_returns(steps, 1.0)[0] == pytest.approx(return_)
+                paid += return_ != 0
+    assert paid, "random play is paid nothing: tells nothing"
+
+
+def test_the_ejected_are_paid_with_their_team():
+    """Civilians that were ejected, and reply no more, win or lose with theirs: on their last reply, and all of it."""
+    options = {"mode": "elimination", "scheme": "win", "players": 5, "voters": "all", "tie": "random", "clue_rounds": 1}
+    late = 0
+    for episode in play("WhoIsTheSpy-v0", "random", episodes=12, options=options):
+        last_of = {step.seat: number for number, step in enumerate(episode.steps)}
+        for seat, last in last_of.items():
+            steps = episode.steps_of(seat)
+            assert [step.reward for step in steps] == [0.0] * (len(steps) - 1) + [episode.returns[seat]]
+            assert turn_returns(steps, 0.5)[0] == pytest.approx(episode.returns[seat] * 0.5 ** (len(steps) - 1))
+            late += last < max(last_of.values()) - len(last_of) and episode.returns[seat] != 0
+    assert late, "nobody was ejected before the last round"
 
 
 REFUSED = [

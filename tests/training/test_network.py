@@ -84,6 +84,23 @@ def test_shared_beginnings_leave_loss_and_gradient_as_they_are(kind):
         assert of_shared.tokens_saved > of_plain.tokens_saved + 0.2
 
 
+def test_packed_is_padded_to_rounding():
+    """In float64, where nothing but rounding is a difference: one packed tree of all rows, and rows padded to one length."""
+    found = []
+    for share in (False, True):
+        settings = {"kl_weight": 0.1, "entropy_weight": 0.01, "grad_clip": 1e9, "lr": 1e-12, "share_prefixes": share}
+        learner = Learner(model_of(SHARING["qwen3"]).double(), load_config(None, settings), total_steps=1)
+        with torch.no_grad():
+            for parameter in learner.magnet.parameters():
+                parameter.mul_(0.9)
+        learner.update(rows_alike())
+        assert learner.network.shares == share
+        found.append(torch.cat([parameter.grad.flatten() for parameter in learner.model.parameters()]))
+    assert found[0].dtype == torch.float64
+    assert found[0].abs().max() > 1e-3
+    assert torch.allclose(found[0], found[1], rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("kind", PLAIN)
 def test_models_that_see_more_than_the_path_are_computed_plainly(kind):
     config, why = PLAIN[kind]
