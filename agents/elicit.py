@@ -1,12 +1,14 @@
 """The policy of an agent in a small game as a table, read off without playing, e.g. to compute its exploitability."""
 
+import contextlib
 from dataclasses import dataclass, replace
 
 from agents.agent import Agent
 from lmgames import solve
 from lmgames.chance import Chance
 from lmgames.observation import Observation
-from lmgames.parsing import IllegalMove, public_text
+from lmgames.parsing import IllegalMove
+from lmgames.players import move_of, text_of
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,10 @@ def policy_from_samples(agent: Agent, env_id: str, samples: int, seed: int = 0, 
     for place, (key, observation) in enumerate(asked):
         counts = dict.fromkeys(observation.legal_moves or (), 0)
         for reply in replies[place * samples : (place + 1) * samples]:
-            move = _move(observation, reply.text)
-            if move is None:
+            try:
+                counts[move_of(observation, text_of(reply))] += 1
+            except IllegalMove:
                 illegal += 1
-            else:
-                counts[move] += 1
         total = sum(counts.values())
         policy[key] = {move: count / total if total else 1 / len(counts) for move, count in counts.items()}
     return Elicited(policy, illegal / len(seen))
@@ -89,18 +90,6 @@ def _legal(observation: Observation, masses: dict[str, float]) -> dict[str, floa
     mix = dict.fromkeys(observation.legal_moves or (), 0.0)
     for reply, mass in masses.items():
         if mass > 0:
-            move = _move(observation, reply)
-            if move is not None:
-                mix[move] += mass
+            with contextlib.suppress(IllegalMove):
+                mix[move_of(observation, reply)] += mass
     return mix
-
-
-def _move(observation: Observation, reply: str) -> str | None:
-    if reply in (observation.legal_moves or ()):
-        return reply
-    game = observation.game
-    try:
-        move: str = game.write(game.parse(observation.view, observation.seat, public_text(reply)))
-    except IllegalMove:
-        return None
-    return move

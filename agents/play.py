@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 from agents.agent import Agent, Observation, Reply
 from agents.specs import check_plays, make_agent
 from agents.tables import GameTable, Table, table_of
+from lmgames.players import text_of
 from lmgames.records import GameRecord, Turn
 from lmgames.registry import make
 
@@ -435,8 +436,7 @@ class _Hall:
         try:
             if not isinstance(reply, Reply):
                 raise TypeError(f"an agent replies with Reply objects, not {type(reply).__name__}")
-            if reply.finish_reason == "error":
-                raise reply.error or RuntimeError("the reply has finish_reason 'error'")
+            text_of(reply)  # raises if the agent failed
             game.receive(seat, reply)
         except Exception as error:
             self._fail(game, seat, error)

@@ -17,7 +17,8 @@ from benchmarks.ratings import Interval
 from benchmarks.schedule import GameSpec
 from lmgames import solve
 from lmgames.chance import Chance
-from lmgames.parsing import IllegalMove, public_text
+from lmgames.parsing import IllegalMove
+from lmgames.players import move_of, text_of
 
 SAMPLES = 64  # replies at each information set
 DRAWS = 200  # of the posterior
@@ -65,9 +66,9 @@ def _sampled(agent: Agent, game: GameSpec, samples: int) -> dict[str, Any]:
     for number, (key, observation) in enumerate(asked):
         counts: dict[str, float] = dict.fromkeys(observation.legal_moves or (), 0.0)
         for _ in range(samples):
-            text = next(replies).text
+            text = text_of(next(replies))
             try:
-                move = observation.game.write(observation.game.parse(observation.view, observation.seat, public_text(text)))
+                move = move_of(observation, text)
             except IllegalMove:
                 refused += 1
             else:

@@ -4,8 +4,10 @@ It owns what is the same in all of them: turn order, hidden simultaneous commitm
 text of each seat, rewards by PettingZoo's bookkeeping, and the record from which the episode can be replayed.
 """
 
+import difflib
 import hashlib
 import inspect
+import operator
 import secrets
 from collections.abc import Mapping
 from functools import cache
@@ -145,16 +147,21 @@ class GameEnv(AECEnv[str, dict[str, str], str]):
         Args:
             seed: fixes all luck of the episode. Without one the episode's seed comes from the stream that the last seeded
                 reset started, so unseeded episodes after a seeded one differ and can be repeated.
-            options: `{"instance": ...}` plays that instance in place of a dealt one. Other keys are ignored.
+            options: `{"instance": ...}` plays that instance in place of a dealt one. Other keys are ignored, since PettingZoo's
+                own tests give such; a misspelt "instance" is not.
 
         Raises:
-            ValueError: if the instance is none of this game's.
+            ValueError: if the instance is none of this game's, or the seed no integer.
         """
+        for option in options or ():
+            if option != "instance" and difflib.get_close_matches(str(option), ["instance"]):
+                raise ValueError(f"reset: no option {option!r}; did you mean 'instance'?")
         if seed is not None:
-            self._stream, self._unseeded = Chance(int(seed)), 0
+            seed = _whole("seed", seed)
+            self._stream, self._unseeded = Chance(seed), 0
         else:
             self._unseeded += 1
-        self.seed = int(seed) if seed is not None else self._stream.word("episode", self._unseeded) >> 2
+        self.seed = seed if seed is not None else self._stream.word("episode", self._unseeded) >> 2
         pinned = (options or {}).get("instance")
         self.instance = self.game.deal(Chance(self.seed)) if pinned is None else pinned
         self._enter(self.game.start(self.instance))
@@ -564,6 +571,13 @@ class _AgentIterator(AECIterator[str, dict[str, str], str]):
         assert env._has_updated, "need to call step() or reset() in a loop over `agent_iter`"
         env._has_updated = False
         return env.agent_selection
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name}={value!r} must be an integer") from None
 
 
 def _text_observation() -> Any:

@@ -5,12 +5,21 @@ which is what makes mirrored deals and same-deal groups valid. Nothing here read
 """
 
 import hashlib
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
 _WORD = 1 << 64
+
+
+def _key(seed: int, purpose: str, index: tuple[int | str, ...]) -> str:
+    key = repr((seed, purpose, *index))
+    if "np." in key:  # perhaps a number of NumPy's, which is the same draw as the number
+        plain = [str(part) if isinstance(part, str) else operator.index(part) for part in index]
+        key = repr((operator.index(seed), str(purpose), *plain))
+    return key
 
 
 def _word(key: str) -> int:
@@ -29,7 +38,7 @@ class Chance:
 
     def word(self, purpose: str, *index: int | str) -> int:
         """A uniform 64-bit word, 0 <= word < 2**64, fixed by (seed, purpose, index)."""
-        return _word(repr((self.seed, purpose, *index)))
+        return _word(_key(self.seed, purpose, index))
 
     def integer(self, purpose: str, *index: int | str, low: int = 0, high: int) -> int:
         """A uniform integer, low <= value <= high.
@@ -75,7 +84,7 @@ class Chance:
     def shuffled(self, items: Sequence[T], purpose: str, *index: int | str) -> tuple[T, ...]:
         """The items in a uniformly random order."""
         order = list(items)
-        draw = repr((self.seed, purpose, *index))[:-1]
+        draw = _key(self.seed, purpose, index)[:-1]
         for last in range(len(order) - 1, 0, -1):
             word = _word(f"{draw}, {last})")  # the words of `integer(purpose, *index, last, high=last)`
             fair = word < _WORD - _WORD % (last + 1)

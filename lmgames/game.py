@@ -26,7 +26,18 @@ State = TypeVar("State")
 Move = TypeVar("Move")
 Payoffs = Literal["zero_sum", "cooperative", "general_sum"]
 
-__all__ = ["Chance", "Game", "IllegalMove", "Line", "Payoffs", "check_choice", "check_count"]
+__all__ = [
+    "Chance",
+    "Game",
+    "IllegalMove",
+    "Line",
+    "Payoffs",
+    "check_choice",
+    "check_count",
+    "check_number",
+    "check_pair",
+    "check_tuple",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,7 +259,7 @@ def check_choice(option: str, value: Any, choices: Sequence[Any]) -> None:
     Raises:
         ValueError: with the value and the choices.
     """
-    if value not in choices:
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise ValueError(f"{option}={value!r} is not one of {', '.join(repr(choice) for choice in choices)}")
 
 
@@ -261,3 +272,34 @@ def check_count(option: str, value: Any, low: int, high: int | None = None) -> N
     if type(value) is not int or value < low or (high is not None and value > high):
         wanted = f"an integer from {low} to {high}" if high is not None else f"an integer of at least {low}"
         raise ValueError(f"{option}={value!r} must be {wanted}")
+
+
+def check_number(option: str, value: Any, low: float, high: float) -> None:
+    """Refuses an option's value that is no number from `low` to `high`.
+
+    Raises:
+        ValueError: with the value and the range.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{option}={value!r} must be a number from {low:g} to {high:g}")
+
+
+def check_pair(option: str, value: Any, low: int, high: int) -> None:
+    """Refuses an option's value that is no pair of integers from `low` to `high`, the lesser one first.
+
+    Raises:
+        ValueError: with the value and the range.
+    """
+    is_pair = isinstance(value, tuple) and len(value) == 2 and all(type(number) is int for number in value)
+    if not is_pair or not low <= value[0] <= value[1] <= high:
+        raise ValueError(f"{option}={value!r} must be two integers from {low} to {high}, the lesser one first")
+
+
+def check_tuple(option: str, value: Any, what: str) -> None:
+    """Refuses an option's value that is no tuple, such as a list becomes, or an empty one.
+
+    Raises:
+        ValueError: with the value and `what` it must be.
+    """
+    if not isinstance(value, tuple) or not value:
+        raise ValueError(f"{option}={value!r} must be {what}")

@@ -6,7 +6,7 @@ gives a result or an `IllegalMove`, in time linear in its length.
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -194,7 +194,13 @@ def _ordered(verbs: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def extract_command(
-    text: str, verbs: Collection[str] = (), *, numbers: bool = False, select: Select = "unique", hint: str = ""
+    text: str,
+    verbs: Collection[str] = (),
+    *,
+    numbers: bool = False,
+    select: Select = "unique",
+    hint: str = "",
+    meaning: Callable[[Command], Any] | None = None,
 ) -> Command:
     """The command that a public text gives.
 
@@ -203,6 +209,8 @@ def extract_command(
         verbs, numbers: as in `find_commands`.
         select: "unique" refuses two different commands; "last" and "first" choose.
         hint: what to write instead, for the message, e.g. "Write [check] or [bet]."
+        meaning: the move that a command gives, or IllegalMove; commands that give the same are not different. None compares
+            verbs and arguments as they are written.
 
     Raises:
         IllegalMove: `no_command` or `ambiguous`.
@@ -210,9 +218,20 @@ def extract_command(
     found = find_commands(text, verbs, numbers=numbers)
     if not found:
         raise IllegalMove("no_command", f"No move was found in {quoted(text)}. {hint}".strip())
-    if len(found) > 1 and select == "unique" and len(set(map(_normalised, found))) > 1:
+    if len(found) > 1 and select == "unique" and not _mean_the_same(found, meaning):
         raise IllegalMove("ambiguous", f"Your reply has more than one move. Write exactly one. {hint}".strip())
     return found[-1] if select == "last" else found[0]
+
+
+def _mean_the_same(commands: Sequence[Command], meaning: Callable[[Command], Any] | None) -> bool:
+    different = dict(zip(map(_normalised, commands), commands, strict=True))
+    if len(different) == 1 or meaning is None:
+        return len(different) == 1
+    try:
+        first, *others = map(meaning, different.values())
+    except IllegalMove:
+        return False
+    return all(move == first for move in others)
 
 
 def _normalised(command: Command) -> tuple[str, str]:

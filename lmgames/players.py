@@ -4,6 +4,7 @@
 `factory(spec, game=None) -> Player`, that raises ValueError for a spec it does not know or that cannot play the game named.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +12,8 @@ from importlib import metadata
 from typing import Any, Protocol
 
 from lmgames.game import Game
-from lmgames.observation import Player
+from lmgames.observation import HasText, Observation, Player
+from lmgames.parsing import public_text
 
 GROUP = "lmgames.players"
 
@@ -53,6 +55,34 @@ def make_player(spec: str | Player, game_name: str | None = None) -> Player:
         f"player {spec!r}: no installed package names players in the entry-point group {GROUP!r}; "
         "install the lmgames distribution with its package `agents`, or pass an object with act(observations)"
     )
+
+
+def text_of(reply: HasText | str) -> Any:
+    """What a reply sends to the environment.
+
+    Raises:
+        Exception: what the reply names as its `error`, or RuntimeError, if its player failed to reply (`finish_reason` "error"):
+            the empty text that is left is no move of the player's, so it must not lose it a game.
+    """
+    if isinstance(reply, str):
+        return reply
+    if getattr(reply, "finish_reason", "") == "error":
+        error = getattr(reply, "error", None)
+        raise error if isinstance(error, Exception) else RuntimeError("the reply has finish_reason 'error'")
+    return reply.text
+
+
+def move_of(observation: Observation, text: str) -> str:
+    """The canonical text of the move that a reply means.
+
+    Raises:
+        IllegalMove: if it is refused.
+    """
+    if text in (observation.legal_moves or ()):
+        return text
+    game = observation.game
+    move: str = game.write(game.parse(observation.view, observation.seat, public_text(text)))
+    return move
 
 
 @dataclass(frozen=True)
@@ -108,6 +138,12 @@ def make_opponents(opponent: Any, game: Game[Any, Any], learner: str | None = No
         if place not in (*game.seats, *game.roles):
             known = ", ".join((*game.seats, *game.roles))
             raise ValueError(f"opponent: {game.name} has no seat or role {place!r}; there are {known}")
+    if learner in opponent:
+        warnings.warn(
+            f"opponent: nobody but the learner sits at {learner}; {opponent[learner]!r} plays there only if "
+            "reset(options={'seat': ...}) seats the learner elsewhere",
+            stacklevel=3,
+        )
     empty = [seat for seat in game.seats if seat not in opponent and seat != learner]
     if empty and not all(role in opponent for role in game.roles):
         raise ValueError(

@@ -88,7 +88,8 @@ def game_class(name: str) -> type[Game[Any, Any]]:
 
 
 @cache
-def _env_options() -> frozenset[str]:
+def env_options() -> frozenset[str]:
+    """Names of the options of the environment, which go with every game."""
     return frozenset(inspect.signature(GameEnv.__init__).parameters) - {"self", "game", "env_id"}
 
 
@@ -100,8 +101,8 @@ def split_options(name: str, options: dict[str, Any]) -> tuple[dict[str, Any], d
     """
     game_options = {field.name for field in dataclasses.fields(game_class(name)) if field.init}
     for option in options:
-        if option not in game_options | _env_options():
-            raise ValueError(f"{name} has no option {option!r}{nearest(option, game_options | _env_options())}")
+        if option not in game_options | env_options():
+            raise ValueError(f"{name} has no option {option!r}{nearest(option, game_options | env_options())}")
     of_game = {key: value for key, value in options.items() if key in game_options}
     return of_game, {key: value for key, value in options.items() if key not in game_options}
 

@@ -15,9 +15,9 @@ from lmgames.aec import MAX_OBSERVATION_CHARS, GameEnv
 from lmgames.chance import Chance
 from lmgames.game import Game
 from lmgames.observation import Observation, Player
-from lmgames.players import make_opponents
+from lmgames.players import make_opponents, text_of
 from lmgames.records import GameRecord
-from lmgames.registry import make
+from lmgames.registry import make, nearest
 from lmgames.spaces import TextSpace
 
 MAX_REDEALS = 100
@@ -38,7 +38,7 @@ class SingleSeatEnv(gymnasium.Env[str, str]):
     Args:
         game: registered ID.
         opponent: a player's spec, e.g. "random" or "nash:alpha=0.2", or an object with `act`, for every other seat; or a
-            dict of them by seat or role.
+            dict of them by seat or role. With seat="all" there is none.
         seat: the learner's: its index, its name, a role (a seat that has the role in the deal), "random" (drawn from the
             episode's seed), or "all": the learner replies for every seat in turn, and each reward is the replying seat's.
         render_mode: "human" prints the text of each turn, "ansi" has `render` return it.
@@ -68,6 +68,10 @@ class SingleSeatEnv(gymnasium.Env[str, str]):
         self.observation_space = TextSpace(MAX_OBSERVATION_CHARS)
         self._seat_option = _checked_seat(seat, core.game)
         fixed = self._seat_option if self._seat_option in core.game.seats else None
+        if seat == "all" and opponent not in ("random", None):
+            raise ValueError(
+                f"opponent={opponent!r}: with seat='all' the learner sits in every seat; leave the opponent out"
+            )
         self.opponents = None if seat == "all" else make_opponents(opponent, core.game, fixed)
         self.seat: str | None = None
         """The learner's seat in this episode; None if all are."""
@@ -84,7 +88,7 @@ class SingleSeatEnv(gymnasium.Env[str, str]):
             options: `{"instance": ...}` plays that instance; `{"seat": ...}` takes another seat than the one of `__init__`.
 
         Raises:
-            ValueError: for an instance or a seat that the game does not have.
+            ValueError: for an instance or a seat that the game does not have, or another option.
         """
         self.begin(seed, options)
         play_opponents([self])
@@ -146,6 +150,9 @@ class SingleSeatEnv(gymnasium.Env[str, str]):
         super().reset(seed=seed)
         self._begun = False  # until a deal that these options allow is there
         self._options = dict(options or {})
+        for option in self._options:
+            if option not in ("instance", "seat"):
+                raise ValueError(f"reset: no option {option!r}{nearest(str(option), ('instance', 'seat'))}")
         self._deal(seed)
         self._redeals = 0
         self._begun = True
@@ -154,6 +161,8 @@ class SingleSeatEnv(gymnasium.Env[str, str]):
         """Takes the learner's reply, and no more."""
         if not self._begun or self.over:
             raise ResetNeeded("the episode is over; call reset()" if self._begun else "call reset() before step()")
+        if self.core.agent_selection != self._reading:
+            raise ResetNeeded(f"{self.core.agent_selection} failed to reply, so the game cannot go on; call reset()")
         self._replying = self._reading
         self._acted = True
         self.core.step(action)
@@ -178,7 +187,7 @@ class SingleSeatEnv(gymnasium.Env[str, str]):
         return self.text, reward, self.core.terminations[seat], self.core.truncations[seat], self.info()
 
     def _deal(self, seed: int | None) -> None:
-        self.core.reset(seed=seed, options=self._options)
+        self.core.reset(seed=seed, options={key: value for key, value in self._options.items() if key == "instance"})
         self.seat = self._learner(self._options.get("seat", self._seat_option))
         self._reading = self.seat or self.core.agent_selection
         self._paid = self.core.returns
@@ -228,7 +237,11 @@ def _checked_seat(seat: int | str, game: Game[Any, Any]) -> str:
 
 
 def play_opponents(envs: Sequence[SingleSeatEnv]) -> None:
-    """Lets opponents reply until every environment waits for its learner or is over: each player gets one batch a round."""
+    """Lets opponents reply until every environment waits for its learner or is over: each player gets one batch a round.
+
+    Raises:
+        Exception: of an opponent that fails to reply, see `players.text_of`. Its game is neither won nor lost; reset it.
+    """
     waiting = list(envs)
     while waiting:
         batches: dict[int, tuple[Player, list[SingleSeatEnv], list[Observation]]] = {}
@@ -241,6 +254,7 @@ def play_opponents(envs: Sequence[SingleSeatEnv]) -> None:
                 observations.append(observation)
         waiting = []
         for player, asking, observations in batches.values():
-            for env, reply in zip(asking, player.act(observations), strict=True):
-                env.core.step(reply if isinstance(reply, str) else reply.text)
+            texts = [text_of(reply) for reply in player.act(observations)]
+            for env, text in zip(asking, texts, strict=True):
+                env.core.step(text)
             waiting += asking

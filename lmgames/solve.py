@@ -25,7 +25,8 @@ from typing import Any
 from lmgames.aec import GameEnv
 from lmgames.game import Game
 from lmgames.observation import Observation
-from lmgames.parsing import IllegalMove, public_text
+from lmgames.parsing import IllegalMove
+from lmgames.players import move_of
 from lmgames.registry import make
 from lmgames.text import Line
 
@@ -225,20 +226,14 @@ def move_probabilities(observation: Observation, replies: Mapping[str, float]) -
     mix: dict[str, float] = {}
     for reply, probability in replies.items():
         if probability > 0:
-            move = _canonical(observation, reply)
+            try:
+                move = move_of(observation, reply)
+            except IllegalMove as refusal:
+                raise ValueError(
+                    f"{observation.game.name}: the reply {reply!r} is refused ({refusal.code}): {refusal.message}"
+                ) from None
             mix[move] = mix.get(move, 0.0) + probability
     return mix
-
-
-def _canonical(observation: Observation, reply: str) -> str:
-    if observation.legal_moves is not None and reply in observation.legal_moves:
-        return reply
-    game = observation.game
-    try:
-        text: str = game.write(game.parse(observation.view, observation.seat, public_text(reply)))
-    except IllegalMove as refusal:
-        raise ValueError(f"{game.name}: the reply {reply!r} is refused ({refusal.code}): {refusal.message}") from None
-    return text
 
 
 # Values of tables.

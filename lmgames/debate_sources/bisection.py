@@ -16,7 +16,7 @@ import numpy as np
 
 from lmgames.chance import Chance
 from lmgames.debate_sources.source import DebateState, Item, Part, Question, Source, claims, evidence_of
-from lmgames.parsing import IllegalMove, Select, extract_command, parse_integer
+from lmgames.parsing import Command, IllegalMove, Select, extract_command, parse_integer
 from lmgames.text import quoted
 
 DIGIT = 9  # the greatest
@@ -177,11 +177,15 @@ class Bisection(Source):
         now = self.stretch(state)
         claim, most = now.claims[debater], DIGIT * (now.high - now.low) // 2
         hint = f"Write {FORM}, that add up to {claim}."
-        command = extract_command(text, ("split",), select=select, hint=hint)
-        halves = command.args.split("+")
-        if len(halves) != 2:
-            raise IllegalMove("bad_args", f"{quoted(command.args)} is not two totals with a plus between them. {hint}")
-        left, right = (parse_integer(half, 0, most, what="The total of a half") for half in halves)
+
+        def halves(command: Command) -> tuple[int, int]:
+            totals = command.args.split("+")
+            if len(totals) != 2:
+                raise IllegalMove("bad_args", f"{quoted(command.args)} is not two totals with a plus between them. {hint}")
+            left, right = (parse_integer(total, 0, most, what="The total of a half") for total in totals)
+            return left, right
+
+        left, right = halves(extract_command(text, ("split",), select=select, hint=hint, meaning=halves))
         if left + right != claim:
             raise IllegalMove("illegal_now", f"{left} + {right} is {left + right}, not {claim}. {hint}")
         return left, right

@@ -40,8 +40,6 @@ class TextQuestions(Source):
 
     def generate(self, chance: Chance) -> dict[str, Any]:
         question = dict(chance.choice(self.questions, "question"))
-        if question["correct"] == 1:
-            question.update(answers=list(question["answers"][::-1]), correct=0)
         return {"meta": {}, **question, "answers": list(question["answers"])}
 
     def read_passage(self, passage: Any) -> str:

@@ -132,7 +132,7 @@ class Source(ABC):
 
     @abstractmethod
     def generate(self, chance: Chance) -> dict[str, Any]:
-        """A question as JSON: id, question, answers, correct (0: the true one is first), passage, meta."""
+        """A question as JSON: id, question, answers, correct (0 if the true one is first), passage, meta."""
 
     @abstractmethod
     def read_passage(self, passage: Any) -> Any:
@@ -272,20 +272,25 @@ class RevealSource(Source):
 
     def parse(self, state: DebateState, debater: int, text: str, select: Select) -> Item:
         hint = f"Write {self.form}."
-        command = extract_command(text, ("reveal",), select=select, hint=hint)
         limits = self.limits(state.question)
-        numbers = command.args.replace(",", " ").split()
-        if len(numbers) != len(limits):
-            raise IllegalMove("bad_args", f"[reveal] takes {' and '.join(name for name, _, _ in limits)}. {hint}")
-        item = tuple(
-            parse_integer(number, low, high, what=f"The {name}")
-            for number, (name, low, high) in zip(numbers, limits, strict=True)
+        command = extract_command(
+            text, ("reveal",), select=select, hint=hint, meaning=lambda each: self._item_named(each.args, limits, hint)
         )
+        item = self._item_named(command.args, limits, hint)
         if item in self.revealed(state, debater):
             raise IllegalMove("duplicate", f"{self.write(item)} was revealed before. Reveal something else.")
         if item not in self.items(state.question):
             raise IllegalMove("illegal_now", f"{self.write(item)} shows nothing. {hint}")
         return item
+
+    def _item_named(self, args: str, limits: tuple[tuple[str, int, int], ...], hint: str) -> Item:
+        numbers = args.replace(",", " ").split()
+        if len(numbers) != len(limits):
+            raise IllegalMove("bad_args", f"[reveal] takes {' and '.join(name for name, _, _ in limits)}. {hint}")
+        return tuple(
+            parse_integer(number, low, high, what=f"The {name}")
+            for number, (name, low, high) in zip(numbers, limits, strict=True)
+        )
 
     def write(self, item: Item) -> str:
         return f"[reveal: {','.join(map(str, item))}]"

@@ -18,7 +18,7 @@ from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Literal
 
 from lmgames.chance import Chance
-from lmgames.game import Game, Payoffs, check_choice, check_count
+from lmgames.game import Game, Payoffs, check_choice, check_count, check_number, check_pair
 from lmgames.parsing import IllegalMove, find_commands
 from lmgames.text import Line, Said
 from lmgames.words import (
@@ -159,18 +159,17 @@ class AdversarialTaboo(Game[TabooState, str]):
         check_count("min_words", self.min_words, 0, 100)
         for flag in ("derivation", "anti_evasion", "secret_pool"):
             check_choice(flag, getattr(self, flag), (True, False))
-        if not -1 <= self.tie_reward <= 1:
-            raise ValueError(f"tie_reward={self.tie_reward!r} must be from -1 to 1")
-        if not 0 <= self.turn_cost <= 1:
-            raise ValueError(f"turn_cost={self.turn_cost!r} must be from 0 to 1")
-        if not 0 < self.decay < 1:
+        check_number("tie_reward", self.tie_reward, -1, 1)
+        check_number("turn_cost", self.turn_cost, 0, 1)
+        check_number("decay", self.decay, 0, 1)
+        if self.decay in (0, 1):
             raise ValueError(f"decay={self.decay!r} must be between 0 and 1")
         self._check_words()
 
     def _check_words(self) -> None:
-        low_to_high = isinstance(self.frequency, tuple) and len(self.frequency) == 2 and list(self.frequency)
-        if not low_to_high or not set(low_to_high) <= {1, 2, 3} or sorted(low_to_high) != low_to_high:
-            raise ValueError(f"frequency={self.frequency!r} must be two grades from 1 to 3, the lower first")
+        check_pair("frequency", self.frequency, 1, 3)
+        if not isinstance(self.category, str | tuple):
+            raise ValueError(f"category={self.category!r} must be the name of a family, or a tuple of them")
         if self.words == "bank":
             for name in self._categories():
                 check_choice("category", name, tuple(family.name for family in load_bank()))

@@ -27,12 +27,13 @@ class Goods:
     plural: tuple[str, ...]
 
     @classmethod
-    def named(cls, names: Sequence[str], *, plurals: bool = True) -> "Goods":
+    def named(cls, names: Sequence[str], *, plurals: bool = True, option: str = "goods") -> "Goods":
         """Goods by name.
 
         Args:
             names: "book", or "knife/knives" where the plural is not formed with s.
             plurals: whether texts use plural forms; they are read in either case.
+            option: what the names are the value of, for messages.
 
         Raises:
             ValueError: if a name is no word, or two cannot be told apart.
@@ -42,12 +43,14 @@ class Goods:
             one, slash, many = name.partition("/") if isinstance(name, str) else ("", "", "")
             for form in (one, many) if slash else (one,):
                 if not _NAME.fullmatch(form) or _SEPARATOR.search(form) or form != " ".join(form.split()):
-                    raise ValueError(f"{name!r} is not the name of a good: letters only, such as 'book' or 'knife/knives'")
+                    raise ValueError(
+                        f"{option}: {name!r} is not the name of a good: letters only, such as 'book' or 'knife/knives'"
+                    )
             singular.append(one)
             plural.append(many or (one + "s" if plurals else one))
         goods = cls(tuple(singular), tuple(plural))
         if len(goods.forms) != sum(len(_forms(one, many)) for one, many in zip(singular, plural, strict=True)):
-            raise ValueError(f"goods {list(names)} cannot be told apart by name")
+            raise ValueError(f"{option}: {list(names)} cannot be told apart by name")
         return goods
 
     @property

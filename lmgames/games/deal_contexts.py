@@ -121,6 +121,8 @@ def check_pool_rule(rule: PoolRule) -> None:
             raise ValueError(f"{rule} has more than {MAX_CONTEXTS} contexts to list; narrow it")
     if not pairs:
         raise ValueError(f"{rule} has no context: no such pool can be worth {rule.value_total} points")
+    if next(_admitted(rule), None) is None:
+        raise ValueError(f"{rule} has no context in which some item is wanted as it asks")
 
 
 @lru_cache(maxsize=8)
@@ -131,15 +133,14 @@ def contexts(rule: PoolRule = PoolRule()) -> tuple[Context, ...]:
         ValueError: if there is none, or there are too many to list.
     """
     check_pool_rule(rule)
-    found = tuple(
-        Context(counts, (first, second))
-        for counts in pools(rule)
-        for first, second in itertools.product(value_vectors(counts, rule.value_total), repeat=2)
-        if rule.admits(first, second)
-    )
-    if not found:
-        raise ValueError(f"{rule} has no context in which some item is wanted as it asks")
-    return found
+    return tuple(_admitted(rule))
+
+
+def _admitted(rule: PoolRule) -> Iterator[Context]:
+    for counts in pools(rule):
+        for first, second in itertools.product(value_vectors(counts, rule.value_total), repeat=2):
+            if rule.admits(first, second):
+                yield Context(counts, (first, second))
 
 
 @lru_cache(maxsize=4096)

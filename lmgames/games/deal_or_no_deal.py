@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from lmgames.chance import Chance
-from lmgames.game import Game, Payoffs, check_choice, check_count
+from lmgames.game import Game, Payoffs, check_choice, check_count, check_tuple
 from lmgames.games.bargaining import Goods, care_for_other, check_flags, talk
 from lmgames.games.deal_contexts import (
     Context,
@@ -169,16 +169,15 @@ class DealOrNoDeal(Game[DealState, DealMove]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for option in ("items", "disagreement", "contexts"):  # lists come from records and recipes
-            if isinstance(getattr(self, option), list):
-                object.__setattr__(self, option, tuple(getattr(self, option)))
         care_for_other(self.objective, OBJECTIVES)
         check_choice("protocol", self.protocol, tuple(VERBS))
         check_choice("first", self.first, (0, 1, "random"))
         flags = ("normalize", "reveal_end", "missing_zero", "report", "each_item_wanted", "some_item_contested")
         check_flags({flag: getattr(self, flag) for flag in flags})
         check_count("max_messages", self.max_messages, 1, 1000)
-        check_count("min_messages", self.min_messages, 0, self.max_messages - 1)
+        check_count("min_messages", self.min_messages, 0)
+        if self.min_messages >= self.max_messages:
+            raise ValueError(f"min_messages={self.min_messages!r} must be less than max_messages={self.max_messages!r}")
         check_count("walk_from", self.walk_from, 1)
         check_count("value_total", self.value_total, 1, 1000)
         if not isinstance(self.items, tuple) or not 1 <= len(self.items) <= 10:
@@ -188,12 +187,11 @@ class DealOrNoDeal(Game[DealState, DealMove]):
         check_count("max_items", self.max_items, len(self.items), MAX_COUNT)
         check_count("max_per_type", self.max_per_type, 1, MAX_COUNT)
         check_pool_rule(self.pool_rule)
-        Goods.named(self.items)
+        Goods.named(self.items, option="items")
         if self.contexts is not None:
-            for index in self.contexts:
-                check_count("contexts: each", index, 0, len(contexts(self.pool_rule)) - 1)
-            if not self.contexts:
-                raise ValueError("contexts=() leaves nothing to deal; None stands for all of them")
+            check_tuple("contexts", self.contexts, "indices of contexts; None stands for all of them")
+            for place, index in enumerate(self.contexts):
+                check_count(f"contexts[{place}]", index, 0, len(contexts(self.pool_rule)) - 1)
 
     def _check_payments(self) -> None:
         points = self.disagreement
@@ -552,7 +550,9 @@ class DealOrNoDeal(Game[DealState, DealMove]):
         verbs = VERBS[self.protocol]
         command = Command("message")
         if find_commands(text, verbs):
-            command = extract_command(text, verbs, select=self.select, hint=hint)
+            command = extract_command(
+                text, verbs, select=self.select, hint=hint, meaning=lambda each: self._meant(view, each, hint)
+            )
         if command.verb not in legal:
             raise IllegalMove("illegal_now", f"{self._why_not(view, command.verb)} {hint}")
         around = talk(text, verbs)
@@ -561,6 +561,11 @@ class DealOrNoDeal(Game[DealState, DealMove]):
             if not words:
                 raise IllegalMove("empty", f"The message has no words. {hint}")
             return DealMove("message", words)
+        return self._meant(view, command, hint)
+
+    def _meant(self, view: DealState, command: Command, hint: str) -> DealMove:
+        if command.verb == "message":
+            return DealMove("message", command.args)
         if command.verb in ("propose", "offer"):
             return DealMove(command.verb, take=self._read_take(view, command.args))
         if command.args:

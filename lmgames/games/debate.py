@@ -37,7 +37,7 @@ from lmgames.debate_sources import (
 from lmgames.debate_sources.quality import check_question
 from lmgames.debate_sources.source import LETTERS, Item, QuoteStatus, RevealSource
 from lmgames.game import Game, Payoffs, check_choice, check_count
-from lmgames.parsing import IllegalMove, extract_command, find_commands, parse_integer
+from lmgames.parsing import Command, IllegalMove, extract_command, find_commands, parse_integer
 from lmgames.quotes import Piece, count_tokens, find_quote, normalized, split_speech
 from lmgames.text import Line, Said, defuse, quoted
 
@@ -145,8 +145,6 @@ class Debate(Game[DebateState, Move]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.questions, list):
-            object.__setattr__(self, "questions", tuple(self.questions))
         if not isinstance(self.source, Source):
             check_choice("source", self.source, tuple(SOURCES))
         check_choice("mode", self.mode, MODES)
@@ -158,7 +156,7 @@ class Debate(Game[DebateState, Move]):
             check_choice(flag, getattr(self, flag), (True, False))
         for option in ("rounds", "quotes", "turn_quote_tokens", "debate_quote_tokens"):
             if getattr(self, option) is not None:
-                check_count(option, getattr(self, option), 1 if option == "rounds" else 0)
+                check_count(option, getattr(self, option), *((1, 1000) if option == "rounds" else (0,)))
         check_count("min_quote_tokens", self.min_quote_tokens, 1)
         self._check_judge()
         self._check_rounds()
@@ -288,6 +286,8 @@ class Debate(Game[DebateState, Move]):
             "luck": [drawn.integer("luck", bit, high=1) for bit in range(self.turns + 1)],
             "evidence": shown,
         }
+        if self.swap != "fixed" and question["correct"] == 1:  # the draw says whether the true answer is A
+            exchange = 1 - exchange
         return self.swapped(instance) if exchange else instance
 
     def swapped(self, instance: Mapping[str, Any]) -> dict[str, Any]:
@@ -754,7 +754,13 @@ class Debate(Game[DebateState, Move]):
             if self.needs_percent
             else "Write [verdict: A], [verdict: B] or [verdict: none]."
         )
-        command = extract_command(text, ("verdict",), select=self.select, hint=hint)
+
+        def meant(command: Command) -> Ruling:
+            return self._verdict_meant(command, hint)
+
+        return meant(extract_command(text, ("verdict",), select=self.select, hint=hint, meaning=meant))
+
+    def _verdict_meant(self, command: Command, hint: str) -> Ruling:
         match = _VERDICT.fullmatch(command.args)
         if not match:
             raise IllegalMove("bad_args", f"{quoted(command.args)} is no verdict. {hint}")

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 
 from lmgames.chance import Chance
 from lmgames.game import Game, Payoffs, check_choice, check_count
-from lmgames.parsing import IllegalMove, extract_command
+from lmgames.parsing import Command, IllegalMove, extract_command
 from lmgames.text import Line, Said
 
 RANKS = ("2", "3", "4", "5", "6", "7", "8", "9", "T", "J", "Q", "K", "A")
@@ -359,7 +359,13 @@ class KuhnPoker(Game[KuhnState, str]):
     def parse(self, view: KuhnState, seat: str, text: str) -> str:
         legal = self.legal_moves(view, seat)
         hint = HINTS.get(legal, "It is not your turn.")
-        command = extract_command(text, (*VERBS, "pass") if self.aliases else VERBS, select=self.select, hint=hint)
+        verbs = (*VERBS, "pass") if self.aliases else VERBS
+        command = extract_command(
+            text, verbs, select=self.select, hint=hint, meaning=lambda each: self._meant(each, legal, hint)
+        )
+        return self._meant(command, legal, hint)
+
+    def _meant(self, command: Command, legal: tuple[str, ...], hint: str) -> str:
         if command.args:
             raise IllegalMove("bad_args", f"[{command.verb}] takes nothing after it. {hint}")
         meant = ALIASES.get(command.verb, ()) if self.aliases else ()

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from lmgames.chance import Chance
-from lmgames.game import Game, Payoffs, check_choice, check_count
+from lmgames.game import Game, Payoffs, check_choice, check_count, check_number, check_pair, check_tuple
 from lmgames.games.bargaining import Goods, care_for_other, check_flags, talk
 from lmgames.parsing import Command, IllegalMove, extract_command, find_commands
 from lmgames.text import Line, Said
@@ -195,11 +195,6 @@ class SimpleNegotiation(Game[NegotiationState, TradeMove]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for option in ("resources", "holdings", "value_clip"):  # lists come from records and recipes
-            value = getattr(self, option)
-            if isinstance(value, list | tuple):
-                value = tuple(tuple(item) if isinstance(item, list) else item for item in value)
-                object.__setattr__(self, option, value)
         if self.objective != SIGN:
             care_for_other(self.objective, {**OBJECTIVES, SIGN: -1.0})
         check_flags({"normalize": self.normalize, "holdings_public": self.holdings_public})
@@ -211,19 +206,21 @@ class SimpleNegotiation(Game[NegotiationState, TradeMove]):
 
     def _check_drawing(self) -> None:
         rule = self.drawing
+        check_tuple("resources", rule.resources, "two to twenty pairs (name, base value)")
         named = all(isinstance(item, tuple) and len(item) == 2 for item in rule.resources)
         if not named or not 2 <= len(rule.resources) <= 20:
             raise ValueError(f"resources={self.resources!r} must be two to twenty pairs (name, base value)")
-        Goods.named([name for name, _ in rule.resources], plurals=False)
+        Goods.named([name for name, _ in rule.resources], plurals=False, option="resources")
         if any(_ARROW.search(name) for name, _ in rule.resources):
             raise ValueError(f"resources={self.resources!r}: no name may have the word 'for' in it")
         for name, base in rule.resources:
-            check_count(f"base value of {name}", base, 1, 1000)
-        if type(rule.spread) not in (int, float) or not 0 <= rule.spread <= 1:
-            raise ValueError(f"spread={rule.spread!r} must be a number from 0 to 1")
-        for option, (low, high), most in (("holdings", rule.holdings, MAX_QUANTITY), ("value_clip", rule.value_clip, 2000)):
-            check_count(f"{option}[0]", low, 0, most)
-            check_count(f"{option}[1]", high, max(low, 1), most)
+            check_count(f"resources: base value of {name}", base, 1, 1000)
+        check_number("spread", rule.spread, 0, 1)
+        check_pair("holdings", rule.holdings, 0, MAX_QUANTITY)
+        check_pair("value_clip", rule.value_clip, 0, 2000)
+        for option, most in (("holdings", rule.holdings[1]), ("value_clip", rule.value_clip[1])):
+            if most == 0:
+                raise ValueError(f"{option}=(0, 0): the greater one must be at least 1")
         if self.n is not None:
             check_count("n", self.n, 2, len(rule.resources))
         ranges = [self.value_range(base) for _, base in rule.resources]
@@ -580,17 +577,23 @@ class SimpleNegotiation(Game[NegotiationState, TradeMove]):
             return TradeMove("talk", text.strip())
         legal = self.open_verbs(view)
         hint = f"Commands now: {', '.join(f'[{verb}]' if verb != 'offer' else '[offer: ... -> ...]' for verb in legal)}."
-        command = extract_command(text, VERBS, select=self.select, hint=hint)
-        verb, words = ALIASES.get(command.verb, command.verb), talk(text, VERBS)
+        command = extract_command(
+            text, VERBS, select=self.select, hint=hint, meaning=lambda each: self._meant(view, seat, each, legal, hint)
+        )
+        words = talk(text, VERBS)
+        return replace(self._meant(view, seat, command, legal, hint), words=words)
+
+    def _meant(self, view: NegotiationState, seat: str, command: Command, legal: Sequence[str], hint: str) -> TradeMove:
+        verb = ALIASES.get(command.verb, command.verb)
         if verb == "offer":
             give, get = self._read_offer(view, seat, command)
-            return TradeMove("offer", words, give, get)
+            return TradeMove("offer", give=give, get=get)
         if command.args:
             raise IllegalMove("bad_args", f"[{verb}] takes nothing after it. {hint}")
         if verb not in legal:
             whose = "of your own" if verb == "withdraw" else "of the other's"
             raise IllegalMove("illegal_now", f"There is no open offer {whose} to {verb}. {hint}")
-        return TradeMove(verb, words)
+        return TradeMove(verb)
 
     def _read_offer(self, view: NegotiationState, seat: str, command: Command) -> tuple[Basket, Basket]:
         names = view.resources

@@ -368,7 +368,13 @@ class TicTacToe(Game[Board, int]):
         to_move = seat in self.to_move(view)
         free = view.cells.find(FREE)
         hint = f"Write the number of a free cell, such as [{free}]." if to_move else "It is not your turn."
-        command = extract_command(text, numbers=True, select=self.select, hint=hint)
+        command = extract_command(
+            text,
+            numbers=True,
+            select=self.select,
+            hint=hint,
+            meaning=lambda each: self._cell_named(each.args, view.symmetry),
+        )
         cell = self._cell_named(command.args, view.symmetry)
         if not to_move or view.cells[cell] != FREE:
             raise IllegalMove("illegal_now", f"Cell {cell} is taken. {hint}")

@@ -22,8 +22,8 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from lmgames.chance import Chance
-from lmgames.game import Game, Payoffs, check_choice, check_count
-from lmgames.parsing import IllegalMove, extract_command, find_commands, parse_integer
+from lmgames.game import Game, Payoffs, check_choice, check_count, check_number, check_tuple
+from lmgames.parsing import Command, IllegalMove, extract_command, find_commands, parse_integer
 from lmgames.text import Line, Said, quoted
 from lmgames.words import Split, is_in_bank, spy_pairs, tokens, true_sentences, utters
 
@@ -199,6 +199,8 @@ class WhoIsTheSpy(Game[SpyState, str]):
         check_choice("scheme", self.scheme, ("vision_zero", "win", "mixed"))
         for flag in ("reveal_role", "role_visible", "open_ballot", "zero_sum"):
             check_choice(flag, getattr(self, flag), (True, False))
+        check_choice("split", self.split, ("all", "train", "eval"))
+        check_choice("difficulty", self.difficulty, (None, 1, 2, 3))
         self._check_points()
         self._check_secrecy()
         if self.pairs is not None:
@@ -208,13 +210,13 @@ class WhoIsTheSpy(Game[SpyState, str]):
 
     def _check_points(self) -> None:
         for option in ("clue_beta", "clue_lambda"):
-            if not 0 <= getattr(self, option) <= 10:
-                raise ValueError(f"{option}={getattr(self, option)!r} must be a number from 0 to 10")
+            check_number(option, getattr(self, option), 0, 10)
         for option in ("vote_right", "vote_abstain", "vote_wrong"):
-            if not -100 <= getattr(self, option) <= 100:
-                raise ValueError(f"{option}={getattr(self, option)!r} must be a number from -100 to 100")
-        if len(self.weights) != 3 or not all(0 <= weight <= 10 for weight in self.weights):
+            check_number(option, getattr(self, option), -100, 100)
+        if not isinstance(self.weights, tuple) or len(self.weights) != 3:
             raise ValueError(f"weights={self.weights!r} must be three numbers from 0 to 10: clue, decision, win")
+        for stage, weight in zip(("clue", "decision", "win"), self.weights, strict=True):
+            check_number(f"weights: of {stage}", weight, 0, 10)
 
     def _check_secrecy(self) -> None:
         """Refuses options under which a seat is promised not to know a role, but would."""
@@ -763,7 +765,12 @@ class WhoIsTheSpy(Game[SpyState, str]):
 
     def _parse_vote(self, legal: tuple[str, ...], seat: str, text: str) -> str:
         hint = f"Write one of {' '.join(legal)}."
-        command = extract_command(text, VERBS, select=self.select, hint=hint)
+        command = extract_command(
+            text, VERBS, select=self.select, hint=hint, meaning=lambda each: self._vote_meant(each, legal, seat, hint)
+        )
+        return self._vote_meant(command, legal, seat, hint)
+
+    def _vote_meant(self, command: Command, legal: tuple[str, ...], seat: str, hint: str) -> str:
         if command.verb == "abstain":
             if command.args:
                 raise IllegalMove("bad_args", f"[abstain] takes nothing after it. {hint}")
@@ -944,8 +951,7 @@ def _points(value: float) -> str:
 
 
 def _check_pairs(pairs: tuple[tuple[str, str], ...]) -> None:
-    if not pairs:
-        raise ValueError("pairs=() is empty; leave it out for the bundled pairs")
+    check_tuple("pairs", pairs, "pairs of words; leave it out for the bundled pairs")
     for pair in pairs:
         if problem := _pair_problem(pair):
             raise ValueError(f"pairs: {pair!r} {problem}")
@@ -953,7 +959,7 @@ def _check_pairs(pairs: tuple[tuple[str, str], ...]) -> None:
 
 def _pair_problem(pair: Any) -> str:
     """What keeps two words from being the secret words of one game; "" if nothing does."""
-    if len(pair) != 2 or not all(isinstance(word, str) and tokens(word) for word in pair):
+    if not isinstance(pair, tuple) or len(pair) != 2 or not all(isinstance(word, str) and tokens(word) for word in pair):
         return "is not two words"
     if utters(pair[0], pair[1]) or utters(pair[1], pair[0]):
         return "is twice the same word"

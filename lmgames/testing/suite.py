@@ -1,7 +1,6 @@
 """The frame of the suite: named checks, what they are run on, how a fault is told, and the report."""
 
 import dataclasses
-import inspect
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,11 +10,10 @@ from typing import Any, Literal, NoReturn
 from lmgames.aec import GameEnv
 from lmgames.chance import Chance
 from lmgames.game import Game
-from lmgames.registry import GAMES, NAMESPACE, game_class, make_game, nearest, split_options
+from lmgames.registry import GAMES, NAMESPACE, env_options, game_class, make_game, nearest, split_options
 
 Status = Literal["passed", "skipped"]
 SEEDS = (0, 1, 2)
-ENV_OPTIONS = frozenset(inspect.signature(GameEnv.__init__).parameters) - {"self", "game", "env_id"}
 PAIRS = 10_000
 
 
@@ -234,16 +232,12 @@ def _made(
         short = game.removeprefix(NAMESPACE + "/")
         of_game, of_env = split_options(short, options)
         return make_game(short, **of_game), f"{NAMESPACE}/{short}", options, of_env
-    of_env = {key: value for key, value in options.items() if key in ENV_OPTIONS}
-    of_game = {key: _tuples(value) for key, value in options.items() if key not in of_env}
+    of_env = {key: value for key, value in options.items() if key in env_options()}
+    of_game = {key: value for key, value in options.items() if key not in of_env}
     rules = game(**of_game) if isinstance(game, type) else dataclasses.replace(game, **of_game)
     name = f"{rules.name}-v{rules.version}"
     env_id = f"{NAMESPACE}/{name}" if name in GAMES and game_class(name) is type(rules) else None
     return rules, env_id, {**rules.options, **of_env}, of_env
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def _run(each: Check, subject: Subject) -> Result:

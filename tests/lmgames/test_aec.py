@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
 import pytest
 from pettingzoo.utils.env_logger import EnvLogger
 from pettingzoo.utils.wrappers import OrderEnforcingWrapper
@@ -283,6 +284,17 @@ def test_a_pinned_instance_is_played_and_unknown_options_are_ignored():
         env.reset(options={"instance": [["J", "Q", 0], ["J", "Q", 0]]})
     with pytest.raises(ValueError, match="is not a hand"):
         env.reset(options={"instance": [["J", "J", 0]]})
+    with pytest.raises(ValueError, match="no option 'instanse'; did you mean 'instance'"):
+        env.reset(options={"instanse": [["J", "Q", 0]]})
+
+
+def test_a_seed_that_is_no_integer_is_refused():
+    env = lmgames.make("KuhnPoker-v0")
+    for seed in (2.7, "2", [2]):
+        with pytest.raises(ValueError, match="must be an integer"):
+            env.reset(seed=seed)
+    env.reset(seed=np.int64(5))
+    assert type(env.seed) is int
 
 
 def test_nothing_is_left_of_the_game_before():

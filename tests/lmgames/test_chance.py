@@ -162,3 +162,12 @@ def test_same_values_whatever_the_hash_seed():
         for hash_seed in ("0", "1", "random")
     }
     assert len(outputs) == 1
+
+
+def test_numbers_of_numpy_are_the_numbers():
+    numpys, plain = Chance(np.int64(5)), Chance(5)
+    assert numpys.word("x", np.uint8(3), np.str_("a")) == plain.word("x", 3, "a")
+    assert numpys.shuffled("abcdef", "x", np.int32(1)) == plain.shuffled("abcdef", "x", 1)
+    assert plain.word("np.", "np.int64(3)") != plain.word("np.", 3)
+    with pytest.raises(TypeError):
+        plain.word("x", np.float64(2.5))

@@ -360,3 +360,23 @@ def test_a_game_on_a_file_and_on_a_list(tmp_path):
         Debate(source="text", judge="agent")
     with pytest.raises(ValueError, match="questions belong to"):
         Debate(questions=path)
+
+
+@pytest.mark.parametrize("swap", ["fixed", "random", "both"])
+def test_fixed_answers_stay_in_the_order_of_the_question(swap):
+    question = {
+        "id": "q",
+        "question": "Which?",
+        "answers": ["wrong", "right"],
+        "correct": 1,
+        "passage": "It is right, they say.",
+    }
+    game = Debate(source="text", questions=[question], judge="coin", swap=swap)
+    dealt = [game.deal(Chance(seed))["question"] for seed in range(40)]
+    assert all(each["answers"][each["correct"]] == "right" for each in dealt)
+    first = [each["correct"] for each in dealt]
+    assert set(first) == ({1} if swap == "fixed" else {0, 1})
+    turned = {**question, "answers": ["right", "wrong"], "correct": 0}
+    again = Debate(source="text", questions=[turned], judge="coin", swap=swap)
+    if swap != "fixed":  # luck, and not the file, says which answer is A
+        assert [again.deal(Chance(seed))["question"]["correct"] for seed in range(40)] == first

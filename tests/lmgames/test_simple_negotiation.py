@@ -589,3 +589,16 @@ def test_roles_are_who_moves_first():
     state = game.start({**INSTANCE, "first": 1})
     assert game.to_move(state) == ("player_1",)
     assert [game.role_of(state, seat) for seat in game.seats] == ["responder", "opener"]
+
+
+def test_two_names_of_one_answer_are_one_move():
+    game = SimpleNegotiation()
+    state = game.start(game.deal(Chance(0)))
+    offer = game.parse(state, "player_0", "[offer: 1 Wheat -> 2 Wood]")
+    state = game.apply(state, {"player_0": offer})
+    assert game.parse(state, "player_1", "[deny] or, as the rules call it, [reject]").verb == "reject"
+    again = game.parse(state, "player_1", "[offer: 01 Wheat and 1 Wood -> 2 Ore] so [offer: 1 Wood, 1 Wheat -> 2 Ore]")
+    assert (again.give, again.get) == ((("Wheat", 1), ("Wood", 1)), (("Ore", 2),))
+    with pytest.raises(IllegalMove) as refused:
+        game.parse(state, "player_1", "[deny] [accept]")
+    assert refused.value.code == "ambiguous"

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+from types import SimpleNamespace
 
 import gymnasium
 import pytest
@@ -220,7 +221,7 @@ def test_seats_that_are_none(seat):
 
 
 def test_self_play_has_every_seat_reply_in_turn():
-    env = make(seat="all", opponent="nobody is needed")
+    env = make(seat="all")
     text, info = deal(env, "KJ0")
     assert (info["seat"], env.seat) == ("player_0", None)
     text, reward, terminated, _, info = env.step("[bet]")
@@ -233,6 +234,50 @@ def test_self_play_has_every_seat_reply_in_turn():
 
 
 # Opponents.
+
+
+class Fails:
+    """A model whose server is down."""
+
+    def __init__(self, error=None):
+        self.error = error
+
+    def act(self, observations):
+        return [SimpleNamespace(text="", finish_reason="error", error=self.error) for _ in observations]
+
+
+def test_an_opponent_that_fails_loses_no_game():
+    env = make(Fails(ConnectionError("the server is down")), seat="player_0")
+    deal(env, "KJ0")
+    with pytest.raises(ConnectionError, match="the server is down"):
+        env.step("[bet]")
+    assert not env.over
+    assert env.core.returns == {"player_0": 0.0, "player_1": 0.0}
+    with pytest.raises(ResetNeeded, match="player_1 failed to reply"):
+        env.step("[bet]")
+    with pytest.raises(RuntimeError, match="finish_reason 'error'"):
+        deal(make(Fails(), seat="player_1"), "KJ0")
+
+
+def test_an_opponent_that_fails_in_one_of_many_games_is_an_error_too():
+    envs = gymnasium.make_vec(KUHN, num_envs=3, opponent=Fails(TimeoutError("no answer")), seat="player_1", first_player=0)
+    with pytest.raises(TimeoutError, match="no answer"):
+        envs.reset(seed=0)
+
+
+def test_opponents_for_the_learners_own_seat_are_not_ignored_in_silence():
+    with pytest.raises(ValueError, match=r"opponent='nobody'.* leave the opponent out"):
+        make("nobody", seat="all")
+    with pytest.warns(UserWarning, match="nobody but the learner sits at player_1; 'random' plays there only if"):
+        make({"player_0": "random", "player_1": "random"}, seat=1)
+
+
+def test_options_of_reset_are_not_ignored_in_silence():
+    env = make()
+    with pytest.raises(ValueError, match="no option 'instanse'; did you mean 'instance'"):
+        env.reset(options={"instanse": [["K", "J", 0]]})
+    with pytest.raises(ValueError, match="no option 'x'; there are instance, seat"):
+        env.reset(options={"x": 1})
 
 
 def test_the_same_game_as_between_agents_in_the_aec_environment():
@@ -298,7 +343,7 @@ def test_a_spec_named_twice_is_one_player():
     ("opponent", "message"),
     [
         ("nsh", "no agent 'nsh'; did you mean 'nash'?"),
-        ("nash:beta=1", "'nash'"),
+        ("nash:beta=1", "'nash:beta=1' has no option 'beta'"),
         ("minimax-of-another-game", "no agent"),
         (3, "3 is neither"),
         (None, "None is neither"),

@@ -262,9 +262,15 @@ def test_refused(reply, code):
     assert "Refused" not in env.observe("player_0")["text"]
 
 
+@pytest.mark.parametrize("reply", ["[4] i.e. [1,1]", "[1,1] [4]", "[4] [04]", "[1, 1] and [01,1]"])
+def test_one_cell_by_two_names_is_one_move(reply):
+    game = TicTacToe(coords=True)
+    assert game.parse(game.start(game.deal(Chance(0))), "player_0", reply) == 4
+
+
 @pytest.mark.parametrize(("reply", "code"), [("[3,0]", "out_of_range"), ("[0,7]", "out_of_range"), ("[1,]", "bad_args"),
                                              ("[1,1,1]", "bad_args"), ("[-1,0]", "bad_args"), ("[1,2]", "illegal_now"),
-                                             ("[5]", "illegal_now"), ("[4] [1,1]", "ambiguous")])  # fmt: skip
+                                             ("[5]", "illegal_now"), ("[4] [0,0]", "ambiguous")])  # fmt: skip
 def test_refused_coordinates(reply, code):
     game = TicTacToe(coords=True)
     with pytest.raises(IllegalMove) as refused:

@@ -72,12 +72,14 @@ def test_it_is_what_make_vec_gives():
 
 @pytest.mark.parametrize("seat", [0, "random", "all"])
 def test_256_interleaved_games_are_the_same_alone(seat):
-    opponent = Batches()
-    envs = make_vec(256, seat=seat, opponent=opponent, hands=2)
+    def opponent():
+        return {} if seat == "all" else {"opponent": Batches()}
+
+    envs = make_vec(256, seat=seat, hands=2, **opponent())
     envs.reset(seed=1000)
     run_all(envs, np.random.default_rng(0))
     for index in range(256):
-        assert envs.record(index) == alone("KuhnPoker-v0", 1000 + index, seat=seat, opponent=Batches(), hands=2)
+        assert envs.record(index) == alone("KuhnPoker-v0", 1000 + index, seat=seat, hands=2, **opponent())
 
 
 @pytest.mark.parametrize("name", list(lmgames.GAMES))
