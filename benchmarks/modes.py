@@ -20,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+import transformers
 
 from agents.models.hf import HFModel
 from training.checkpoint import read_metrics
@@ -144,7 +145,7 @@ def _slower(latency_s: float) -> Iterator[None]:
 def table(found: Mapping[str, list[Figures]]) -> str:
     """In Markdown: medians over repeats; behind them games a second as a multiple of the first mode's, repeat by repeat."""
     first = next(iter(found.values()))
-    heads = ("games/s", "least to most, to `sync`", "tokens trained/s", "CPU-s a step", "staleness, mean", "max")
+    heads = ("games/s", "to `sync` (least to most)", "tokens trained/s", "CPU-s a step", "staleness, mean", "max")
     lines = ["| | " + " | ".join((*heads, "trainer waits", "player waits")) + " |", "|---" * (len(heads) + 3) + "|"]
     for name, runs in found.items():
         games, tokens, cpu, stale, oldest, trainer, player = (
@@ -169,6 +170,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="of all modes, in turn (3)")
     parser.add_argument("--latency", type=float, default=0.0, help="added to each pass of the engine, seconds (0)")
     known, rest = parser.parse_known_args()
+    transformers.utils.logging.disable_progress_bar()
     settings = {name.removeprefix("--"): value for name, value in zip(rest[::2], rest[1::2], strict=True)}
     found = measure(
         known.recipe,
