@@ -13,11 +13,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m training") -
     """Trains, or draws; 0 also for a run that SIGTERM has ended, 1 for one that diverged or could not be saved, 2 for what the
     user can get wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        return _plot(arguments[1:], prog) if arguments[:1] == ["plot"] else _train(arguments, prog)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return _plot(arguments[1:], prog) if arguments[:1] == ["plot"] else _train(arguments, prog)
 
 
 def _train(arguments: list[str], prog: str) -> int:
@@ -25,13 +21,16 @@ def _train(arguments: list[str], prog: str) -> int:
     parser.add_argument("recipe", help="TOML file, or the name of one in training/recipes/")
     parser.add_argument("--run", type=Path, help="folder of the run, gone on with if it exists; default runs/RECIPE-seedN")
     known, rest = parser.parse_known_args(arguments)
-    config = load_config(known.recipe, _overrides(rest))
+    try:
+        config = load_config(known.recipe, _overrides(rest))
+    except ValueError as error:
+        return _refused(error)
     run = known.run or Path("runs") / f"{Path(known.recipe).stem}-seed{config.seed}"
 
     import transformers
 
     from training.display import RichDisplay
-    from training.train import train
+    from training.train import RefusedError, train
 
     transformers.utils.logging.disable_progress_bar()  # ours says how far the run is
 
@@ -39,6 +38,8 @@ def _train(arguments: list[str], prog: str) -> int:
     with RichDisplay(quiet=not is_main) as display:
         try:
             last = train(config, run, display)
+        except RefusedError as error:
+            return _refused(error)
         except KeyboardInterrupt:
             print(f"\nstopped; go on with: {prog} {' '.join(arguments)}", file=sys.stderr)
             return 130
@@ -52,6 +53,11 @@ def _train(arguments: list[str], prog: str) -> int:
         return 0
     print(f"trained model: hf:{run / 'model'}   curves: {prog} plot {run} --out curves.png")
     return 0
+
+
+def _refused(error: ValueError) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
 
 
 def _overrides(rest: list[str]) -> dict[str, Any]:
@@ -77,7 +83,10 @@ def _plot(arguments: list[str], prog: str) -> int:
 
     from training.plot import plot_runs
 
-    plot_runs(known.runs, known.out)
+    try:
+        plot_runs(known.runs, known.out)
+    except ValueError as error:
+        return _refused(error)
     print(known.out)
     return 0
 

@@ -5,7 +5,9 @@ import dataclasses
 import functools
 import importlib.util
 import json
+import math
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
@@ -62,7 +64,7 @@ class Config:
 
     # Warm start.
     warmup_steps: int = 160
-    """0 for a model that plays legal moves already."""
+    """0 for a model that plays legal moves already: `load_config` takes 0 for all but `model = "tiny"` unless told otherwise."""
     warmup_player: str = "random"
     """Whose replies are imitated: those of random legal play, which teach what a move is and not which is good, or those of a
     player by its spec, e.g. "minimax", in the games that it knows."""
@@ -302,6 +304,7 @@ class Config:
         self._check_ranges()
         self._check_evaluation()
         self._check_combinations()
+        self._check_idle()
         assert self.baseline in BASELINES
 
     def _check_games(self) -> None:
@@ -336,46 +339,28 @@ class Config:
             )
 
     def _check_ranges(self) -> None:
-        at_least_1 = "steps games_per_step group_size warmup_games concurrency max_reply_tokens epochs minibatches keep"
-        for name in (
-            *at_least_1.split(),
-            "turn_buckets",
-            "skips_in_a_row",
-            "payoff_games",
-            "max_staleness",
-            "queue_batches",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        for name in ("lr", "warmup_lr", "clip_low", "clip_high", "grad_clip", "baseline_kappa"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be above 0")
-        not_negative = "advantage_clip kl_weight entropy_target entropy_gain skip_grad_norm rows_per_step magnet_refresh"
-        for name in (
-            *not_negative.split(),
-            "snapshot_every",
-            "pool_last",
-            "transcripts",
-            "warmup_recall",
-            "eval_samples",
-            "verify_every",
-            "verify_tolerance",
-            "lora_rank",
-            "lora_alpha",
-            "keep_every",
-        ):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)} must not be below 0")
-        for name in ("p_self", "magnet_rate", "ema_baseline_decay", "turn_discount", "warmup_noise"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be from 0 to 1")
+        for names, fits, words in RANGES:
+            for name in names.split():
+                if not fits(getattr(self, name)):
+                    raise ValueError(f"{name}={getattr(self, name)} must {words}")
         for name, off in (("dual_clip", "no dual clip"), ("row_reject", "no rejection")):
             if getattr(self, name) != 0 and not getattr(self, name) > 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be above 1, or 0 for {off}")
-        if not self.importance_cap > 1:
-            raise ValueError(f"importance_cap={self.importance_cap} must be above 1")
+
+    def _check_idle(self) -> None:
+        """Refuses settings that nothing would read."""
+        defaults = {each.name: each.default for each in dataclasses.fields(self)}
+        for names, counts, words in IDLE:
+            for name in names.split():
+                value = getattr(self, name)
+                if value != defaults[name] and not counts(self):
+                    raise ValueError(f"{name}={value!r} says something {words} alone; leave it {defaults[name]!r}")
 
     def _check_combinations(self) -> None:
+        if self.forfeits == "pay" and self.truncated == "penalise":
+            raise ValueError(
+                "truncated='penalise' takes the invalid penalty, which forfeits='pay' pays for a whole game alone"
+            )
         if self.credit == "turn" and self.forfeits == "pay":
             raise ValueError("forfeits='pay' pays a whole game; with credit='turn' say forfeits='mask' or 'keep'")
         if self.ema_baseline_debias and "role_ema" not in (self.baseline, self.invalid_baseline):
@@ -449,8 +434,6 @@ class Config:
         for url in self.sampler_urls:
             if not url.startswith(("http://", "https://")):
                 raise ValueError(f"sampler_urls: {url!r} must begin with http:// or https://, e.g. http://localhost:8000/v1")
-        if self.ray_actors < 0 or self.ray_gpus < 0:
-            raise ValueError(f"ray_actors={self.ray_actors} and ray_gpus={self.ray_gpus} must not be below 0")
         for needs, package, extra in ((with_vllm, "vllm", "vllm"), (self.sampler == "ray", "ray", "ray")):
             if needs and importlib.util.find_spec(package) is None:
                 raise ValueError(f"sampler={self.sampler!r} needs the package {package}: pip install 'lmgames[{extra}]'")
@@ -465,12 +448,6 @@ class Config:
             raise ValueError(
                 "mode='one_step' plays whole games with one set of weights: carry_over goes with 'sync' and 'stream'"
             )
-        if self.max_staleness != 1 and not (self.mode == "stream" or self.carry_over):
-            raise ValueError(
-                f"max_staleness={self.max_staleness} says something with mode='stream' or carry_over=true alone"
-            )
-        if self.queue_batches != 1 and self.mode != "stream":
-            raise ValueError(f"queue_batches={self.queue_batches} says something with mode='stream' alone")
         if self.is_off_policy and self.importance == "none":
             raise ValueError(
                 f"mode={self.mode!r} with carry_over={self.carry_over} trains on replies of older weights, which importance='none' "
@@ -533,6 +510,52 @@ class Config:
     def to_json(self) -> str:
         """The settings, all of them, as they are saved with a run."""
         return json.dumps(dataclasses.asdict(self), indent=2)
+
+
+Fits = Callable[[Any], bool]
+
+RANGES: tuple[tuple[str, Fits, str], ...] = (
+    (
+        "steps hidden_size layers vocab_size warmup_rows warmup_games concurrency games_per_step group_size max_reply_tokens "
+        "turn_buckets epochs minibatches micro_batch_tokens skips_in_a_row payoff_games max_staleness queue_batches play_games "
+        "save_every keep",
+        lambda value: value >= 1,
+        "be at least 1",
+    ),
+    (
+        "init_std lr warmup_lr clip_low clip_high grad_clip baseline_kappa",
+        lambda value: value > 0 and math.isfinite(value),
+        "be above 0",
+    ),
+    (
+        "warmup_steps warmup_recall lora_rank lora_alpha advantage_clip rows_per_step invalid_penalty kl_weight magnet_hold "
+        "magnet_refresh entropy_weight entropy_target entropy_gain weight_decay skip_grad_norm snapshot_every pool_last "
+        "eval_every play_every eval_samples transcripts verify_every verify_tolerance ray_actors ray_gpus keep_every",
+        lambda value: value >= 0 and math.isfinite(value),
+        "not be below 0",
+    ),
+    (
+        "p_self magnet_rate turn_discount warmup_noise lr_end",
+        lambda value: 0 <= value <= 1,
+        "be from 0 to 1",
+    ),
+    ("beta1 beta2 ema_decay ema_baseline_decay", lambda value: 0 <= value < 1, "be at least 0 and below 1"),
+    ("importance_cap", lambda value: value > 1, "be above 1"),
+)
+"""Of the numbers: names of settings, whether a value fits, and what to say of one that does not."""
+
+IDLE: tuple[tuple[str, Callable[["Config"], bool], str], ...] = (
+    ("hidden_size layers vocab_size init_std", lambda config: config.model == "tiny", "of model='tiny'"),
+    ("invalid_baseline", lambda config: config.forfeits != "pay", "with forfeits='mask' or 'keep'"),
+    ("pool pool_last pool_sampler payoff_games", lambda config: config.plays_pool, "with p_self below 1"),
+    ("turn_buckets", lambda config: config.credit == "turn", "with credit='turn'"),
+    ("dual_clip", lambda config: config.loss in ("ppo", "gspo"), "with loss='ppo' or 'gspo'"),
+    ("ray_engine ray_gpus", lambda config: config.sampler == "ray", "with sampler='ray'"),
+    ("queue_batches", lambda config: config.mode == "stream", "with mode='stream'"),
+    ("max_staleness", lambda config: config.mode == "stream" or config.carry_over, "with mode='stream' or carry_over=true"),
+    ("eval_samples", lambda config: config.eval_every > 0, "with eval_every above 0"),
+)
+"""Names of settings, when they are read at all, and how to say so."""
 
 
 def check_players(config: Config) -> None:
@@ -628,6 +651,8 @@ def load_config(recipe: str | Path | None = None, overrides: dict[str, Any] | No
     if not tables["games"].keys() - {EVERY_GAME}:
         tables["games"] |= Config().games
     values["games"] = for_every_game(tables["games"], common)
+    if values.get("model", "tiny") != "tiny":
+        preset["warmup_steps"] = 0  # supervised steps on random moves would ruin a model that can read
     common.pop("weight", None)
     values["holdout"] = for_every_game(tables["holdout"], common)
     values["evaluate"] = tables["evaluate"]

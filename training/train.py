@@ -186,6 +186,10 @@ class NoLog(Log):
         pass
 
 
+class RefusedError(ValueError):
+    """What the user can get wrong, found before anything is trained."""
+
+
 def train(config: Config, folder: Path, display: Display) -> dict[str, Any]:
     """Trains to the end of the run and keeps the weight EMA in `folder/model`. A folder with a checkpoint is gone on with.
 
@@ -195,7 +199,7 @@ def train(config: Config, folder: Path, display: Display) -> dict[str, Any]:
         The last line of metrics; {} if it was asked to end before the first.
 
     Raises:
-        ValueError: if the folder belongs to a run with other settings.
+        RefusedError: if the folder belongs to a run with other settings, or the model cannot be loaded or trained as asked.
         FloatingPointError: if `skips_in_a_row` steps could not be taken; their rows are in `folder/skipped_rows.jsonl`.
     """
     with join_world(config.device) as world:
@@ -203,6 +207,26 @@ def train(config: Config, folder: Path, display: Display) -> dict[str, Any]:
 
 
 def _train(config: Config, folder: Path, display: Display, world: World) -> dict[str, Any]:
+    try:
+        run, done = _opened(config, folder, world)
+    except ValueError as error:
+        raise RefusedError(str(error)) from error
+    log = Log(config, folder, display, last_step=-1 if done is None else done) if world.is_main else NoLog()
+    try:
+        with Stop() as stop:
+            if done is None and not _start(run, display, log, stop):
+                return {}
+            last = _steps(run, done or 0, log, stop)
+    finally:
+        log.close()
+        run.sampler.close()
+    if last["step"] == config.steps:
+        save_model(run, folder / "model")
+    return last
+
+
+def _opened(config: Config, folder: Path, world: World) -> tuple[Run, int | None]:
+    """A run and the step it stands at; None before its warm start."""
     saved = folder / "config.json"
     if saved.exists() and saved.read_text(encoding="utf-8") != config.to_json():
         raise ValueError(f"{folder} holds a run with other settings ({saved}); name another folder")
@@ -219,18 +243,7 @@ def _train(config: Config, folder: Path, display: Display, world: World) -> dict
         run.load_state_dict(done[1])
         if world.is_main:
             warn_of_differences(done[0], done[1]["made_with"], made_with(config.to_json(), world.device.type))
-    log = Log(config, folder, display, last_step=done[0] if done else -1) if world.is_main else NoLog()
-    try:
-        with Stop() as stop:
-            if done is None and not _start(run, display, log, stop):
-                return {}
-            last = _steps(run, done[0] if done else 0, log, stop)
-    finally:
-        log.close()
-        run.sampler.close()
-    if last["step"] == config.steps:
-        save_model(run, folder / "model")
-    return last
+    return run, done[0] if done is not None else None
 
 
 def new_run(config: Config, folder: Path, world: World = ALONE) -> Run:

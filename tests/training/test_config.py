@@ -1,9 +1,10 @@
+import dataclasses
 import importlib.util
 
 import pytest
 
 from training.__main__ import main
-from training.config import load_config
+from training.config import RANGES, Config, load_config
 
 
 def test_order_of_precedence(tmp_path):
@@ -40,6 +41,19 @@ def test_order_of_precedence(tmp_path):
         ({"pool": "minimax"}, "minimax"),
         ({"warmup_player": "minimax"}, "KuhnPoker has no reference player 'minimax'"),
         ({"warmup_noise": 2.0}, "warmup_noise=2.0"),
+        ({"save_every": 0}, "save_every=0 must be at least 1"),
+        ({"beta1": 1.5}, "beta1=1.5 must be at least 0 and below 1"),
+        ({"ema_baseline_decay": 1.0}, "ema_baseline_decay=1.0"),
+        ({"lr": float("inf")}, "lr=inf"),
+        ({"eval_every": -1}, "eval_every=-1 must not be below 0"),
+        ({"model": "Qwen/Qwen3-4B", "hidden_size": 64}, "hidden_size=64 says something of model='tiny' alone"),
+        ({"p_self": 1.0, "pool": "random"}, "pool=.'random',. says something with p_self below 1"),
+        ({"loss": "cispo", "dual_clip": 3.0}, "dual_clip=3.0 says something with loss='ppo' or 'gspo'"),
+        ({"turn_buckets": 4}, "turn_buckets=4 says something with credit='turn'"),
+        ({"eval_samples": 64, "eval_every": 0}, "eval_samples=64 says something with eval_every above 0"),
+        ({"preset": "spiral", "invalid_baseline": "role_loo"}, "invalid_baseline='role_loo' says something"),
+        ({"preset": "spiral", "truncated": "penalise"}, "truncated='penalise'"),
+        ({"sampler": "copy", "ray_gpus": 1.0}, "ray_gpus=1.0 says something with sampler='ray'"),
         ({"baseline": "position"}, "credit='trajectory' must be 'turn'"),
         ({"baseline": "position", "credit": "turn", "group_size": 1}, "group_size=1 must be 2 or more"),
         ({"games": "DealOrNoDeal-v0", "pool_sampler": "nash"}, "needs a zero-sum game"),
@@ -76,6 +90,34 @@ def test_refused(overrides, complaint):
 def test_command_line_refuses_with_2(capsys, arguments, complaint):
     assert main(arguments) == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_every_number_has_a_range():
+    free = {"seed", "temperature", "invalid_bonus", "dual_clip", "row_reject"}
+    numbers = {each.name for each in dataclasses.fields(Config) if each.type in (int, float)}
+    ranged = [name for names, *_ in RANGES for name in names.split()]
+    assert len(ranged) == len(set(ranged))
+    assert set(ranged) == numbers - free
+
+
+def test_only_a_model_from_scratch_is_warm_started_unasked():
+    assert load_config(None, {}).warmup_steps == 160
+    assert load_config(None, {"model": "Qwen/Qwen3-4B"}).warmup_steps == 0
+    assert load_config(None, {"model": "Qwen/Qwen3-4B", "warmup_steps": "5"}).warmup_steps == 5
+
+
+def test_what_goes_wrong_in_a_run_is_no_users_mistake(tmp_path, monkeypatch, capsys):
+    """A bug keeps its traceback; a folder of other settings is refused in a line."""
+    small = ["kuhn_tiny", "--steps", "1", "--warmup_steps", "0", "--games_per_step", "30", "--run", str(tmp_path / "run")]
+
+    def breaks(*_):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("training.train._start", breaks)
+    with pytest.raises(ValueError, match="a bug"):
+        main(small)
+    assert main([*small, "--lr", "1e-4"]) == 2
+    assert "holds a run with other settings" in capsys.readouterr().err
 
 
 def test_options_of_the_environment_add_to_the_presets():
