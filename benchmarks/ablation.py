@@ -97,7 +97,10 @@ class Arena:
     def config(self, seed: int, **settings: Any) -> Config:
         register("TaxedKuhn-v0", TaxedKuhn)
         common = {"p_self": 1.0, "play_every": 0, "eval_every": 0, "opponents": (), "advantage_clip": 0.0, "alarms": False}
-        return load_config(self.recipe, {**common, **self.settings, "seed": seed, **settings})
+        own = {**common, **self.settings}
+        if "model" in settings:  # it has its size
+            own = {name: value for name, value in own.items() if name not in ("hidden_size", "layers")}
+        return load_config(self.recipe, {**own, "seed": seed, **settings})
 
 
 BRIEF = {"show_rules": False, "invalid_policy": "forfeit"}

@@ -328,15 +328,6 @@ class Config:
             if "weight" in table:
                 raise ValueError(f"evaluate: {name}: a game's weight is its share in training and stands under games")
         _ = self.evaluated  # refuses options
-        if not self.eval_temperature >= 0:
-            raise ValueError(f"eval_temperature={self.eval_temperature} must not be below 0")
-        if not 0 < self.eval_top_p <= 1:
-            raise ValueError(f"eval_top_p={self.eval_top_p} must be above 0 and at most 1")
-        if not self.play_every and (self.eval_temperature, self.eval_top_p) != (1.0, 1.0):
-            raise ValueError(
-                f"eval_temperature={self.eval_temperature} and eval_top_p={self.eval_top_p} are of evaluation by games, and "
-                "play_every=0 makes none"
-            )
 
     def _check_ranges(self) -> None:
         for names, fits, words in RANGES:
@@ -530,7 +521,8 @@ RANGES: tuple[tuple[str, Fits, str], ...] = (
     (
         "warmup_steps warmup_recall lora_rank lora_alpha advantage_clip rows_per_step invalid_penalty kl_weight magnet_hold "
         "magnet_refresh entropy_weight entropy_target entropy_gain weight_decay skip_grad_norm snapshot_every pool_last "
-        "eval_every play_every eval_samples transcripts verify_every verify_tolerance ray_actors ray_gpus keep_every",
+        "eval_every eval_temperature play_every eval_samples transcripts verify_every verify_tolerance ray_actors ray_gpus "
+        "keep_every",
         lambda value: value >= 0 and math.isfinite(value),
         "not be below 0",
     ),
@@ -540,6 +532,7 @@ RANGES: tuple[tuple[str, Fits, str], ...] = (
         "be from 0 to 1",
     ),
     ("beta1 beta2 ema_decay ema_baseline_decay", lambda value: 0 <= value < 1, "be at least 0 and below 1"),
+    ("eval_top_p", lambda value: 0 < value <= 1, "be above 0 and at most 1"),
     ("importance_cap", lambda value: value > 1, "be above 1"),
 )
 """Of the numbers: names of settings, whether a value fits, and what to say of one that does not."""
@@ -553,6 +546,7 @@ IDLE: tuple[tuple[str, Callable[["Config"], bool], str], ...] = (
     ("ray_engine ray_gpus", lambda config: config.sampler == "ray", "with sampler='ray'"),
     ("queue_batches", lambda config: config.mode == "stream", "with mode='stream'"),
     ("max_staleness", lambda config: config.mode == "stream" or config.carry_over, "with mode='stream' or carry_over=true"),
+    ("eval_temperature eval_top_p", lambda config: config.play_every > 0, "with play_every above 0"),
     ("eval_samples", lambda config: config.eval_every > 0, "with eval_every above 0"),
 )
 """Names of settings, when they are read at all, and how to say so."""

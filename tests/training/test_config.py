@@ -69,7 +69,7 @@ def test_order_of_precedence(tmp_path):
         ({"evaluate": {"KuhnPoker-v0": {"max_reply_tokens": 0}}}, "evaluate: max_reply_tokens=0 of KuhnPoker-v0"),
         ({"eval_temperature": -0.1}, "eval_temperature=-0.1"),
         ({"eval_top_p": 0.0}, "eval_top_p=0.0 must be above 0"),
-        ({"eval_temperature": 0.6, "play_every": 0}, "play_every=0 makes none"),
+        ({"eval_temperature": 0.6, "play_every": 0}, "eval_temperature=0.6 says something with play_every above 0 alone"),
         ({"sampler": "vlm"}, "sampler='vlm' is not known; did you mean 'vllm'"),
     ],
 )
