@@ -45,6 +45,7 @@ class Credited:
         rows: to learn from.
         norm_tokens: divisor of their loss, one for the whole step; rows that were dropped because they teach nothing count in it,
             those that `rows_per_step` did not draw do not.
+        roles: of each row, as metrics call it.
         metrics: "cells" (see `cell_metrics`), what the baseline has decided ("baseline"), the largest advantage before any is cut
             ("advantage_max"), the share that is cut ("advantages_cut"), of rows that teach nothing ("rows_dropped"), and each
             role's share in what drives the gradient ("pull").
@@ -52,7 +53,16 @@ class Credited:
 
     rows: list[Row]
     norm_tokens: float
+    roles: list[str]
     metrics: dict[str, Any]
+
+    @property
+    def by_role(self) -> dict[str, list[Row]]:
+        """The rows of each role."""
+        found: dict[str, list[Row]] = {role: [] for role in sorted(set(self.roles))}
+        for row, role in zip(self.rows, self.roles, strict=True):
+            found[role].append(row)
+        return found
 
 
 class Credit:
@@ -181,11 +191,12 @@ class Credit:
             teaches = [True] * len(rows)
         limits = [config.reply_limit(origin.game) for origin in origins]
         weights, norm = WEIGHTS[config.row_weights](rows, origins, limits)
-        metrics["pull"] = _pull(rows, weights, origins, several_games=len(config.played) > 1)
-        kept_rows = [
-            replace(row, weight=weight) for row, weight, teaching in zip(rows, weights, teaches, strict=True) if teaching
-        ]
-        return Credited(kept_rows, norm, metrics)
+        several = len(config.played) > 1
+        kept = [place for place, teaching in enumerate(teaches) if teaching]
+        made = [replace(rows[place], weight=weights[place]) for place in kept]
+        roles = [role_name(origins[place].game, origins[place].role, several) for place in kept]
+        metrics["pull"] = _pull(made, roles)
+        return Credited(made, norm, roles, metrics)
 
     def state_dict(self) -> dict[str, Any]:
         """What must be saved to go on as if never stopped, of JSON types."""
@@ -235,14 +246,11 @@ def _is_cut_off(step: Step) -> bool:
     return step.reply.finish_reason == "length"
 
 
-def _pull(
-    rows: Sequence[Row], weights: Sequence[float], origins: Sequence[Origin], *, several_games: bool
-) -> dict[str, float]:
+def _pull(rows: Sequence[Row], roles: Sequence[str]) -> dict[str, float]:
     """Who drives the gradient: each role's share of the sum over rows of weight * |advantage| * tokens."""
     pulls: dict[str, float] = defaultdict(float)
-    for row, weight, origin in zip(rows, weights, origins, strict=True):
-        role = role_name(origin.game, origin.role, several_games)
-        pulls[role] += weight * abs(row.advantage) * len(row.reply_ids)
+    for row, role in zip(rows, roles, strict=True):
+        pulls[role] += row.weight * abs(row.advantage) * len(row.reply_ids)
     total = sum(pulls.values())
     return {role: pull / total for role, pull in sorted(pulls.items())} if total else {}
 

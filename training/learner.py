@@ -6,8 +6,9 @@ that is kept: last iterates of self-play cycle, averages converge.
 """
 
 import copy
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -23,6 +24,13 @@ from training.distributed import ALONE, World
 from training.network import Network, Predictions, predict
 from training.samples import Batch, Row, make_batch, micro_batches
 from training.weights import is_adapted
+
+PROBED_ROWS = 64
+PAIRED_PARTS = 4
+SUMS = (  # over the rows of an update
+    *("loss", "kl", "entropy", "tokens", "ratio", "ratio_max", "low", "high", "distinct", "computed"),
+    *("k1", "k3", "trust", "trust_squared", "outside", "cut", "rejected"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,14 +227,11 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         if norm_tokens is None:
             norm_tokens = self._constant_norm(rows)
-        sums = dict.fromkeys(("loss", "kl", "entropy", "tokens", "ratio", "ratio_max", "low", "high"), 0.0)
-        sums |= dict.fromkeys(
-            ("distinct", "computed", "k1", "k3", "trust", "trust_squared", "outside", "cut", "rejected"), 0.0
-        )
+        sums = dict.fromkeys(SUMS, 0.0)
         for part, counts in self._own_parts(rows):
             self._accumulate(part, norm_tokens, sums if counts else dict.fromkeys(sums, 0.0))
         sums = self._over_ranks(sums)
-        grad_norm = self._clip_gradient()
+        grad_norm = self._clip_gradient(self.config.grad_clip)
         too_large = self.config.skip_grad_norm and grad_norm > self.config.skip_grad_norm
         if too_large or not (math.isfinite(grad_norm) and math.isfinite(sums["loss"])):
             self.optimizer.zero_grad(set_to_none=True)
@@ -260,6 +265,42 @@ class Learner:
             distinct_rows=int(sums["distinct"]),
             tokens_saved=1 - sums["computed"] / sum(len(row.prompt_ids) + len(row.reply_ids) - 1 for row in rows),
         )
+
+    def gradients_of(self, parts: Mapping[str, Sequence[Row]], norm_tokens: float) -> dict[str, Any]:
+        """How parts of the rows, say those of each role, pull at the weights: of at most `PROBED_ROWS` of each, which stand for all
+        of its rows. Nothing is updated. All ranks call this.
+
+        Args:
+            norm_tokens: divisor of the loss of all rows.
+
+        Returns:
+            norm: of the loss's gradient, by part. cosine: between the gradients of two parts, by "ONE/OTHER", -1 where they undo
+            each other; of up to `PAIRED_PARTS` parts, since each pair costs a pass.
+        """
+        probes = {}
+        for name, rows in parts.items():
+            probe = rows[:: math.ceil(len(rows) / PROBED_ROWS)]
+            probes[name] = (probe, norm_tokens * len(probe) / len(rows))
+        norms = {name: self._norm_of([probe]) for name, probe in probes.items()}
+        cosines = {}
+        for one, other in itertools.combinations(probes, 2) if len(probes) <= PAIRED_PARTS else ():
+            if norms[one] and norms[other]:
+                both = self._norm_of([probes[one], probes[other]])
+                dot = (both**2 - norms[one] ** 2 - norms[other] ** 2) / 2
+                cosines[f"{one}/{other}"] = dot / (norms[one] * norms[other])
+        return {"norm": norms, "cosine": cosines}
+
+    def _norm_of(self, probes: Sequence[tuple[Sequence[Row], float]]) -> float:
+        """Of the summed gradient of rows with their divisors."""
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        for rows, norm_tokens in probes:
+            for part, _ in self._own_parts(rows):
+                self._accumulate(part, norm_tokens, dict.fromkeys(SUMS, 0.0))
+        norm = self._clip_gradient(math.inf)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model.eval()
+        return norm
 
     def _move_slow_copies(self) -> None:
         config = self.config
@@ -298,9 +339,9 @@ class Learner:
         total = self.world.all_reduce_sum(list(sums.values()))
         return {**dict(zip(sums, total, strict=True)), "ratio_max": largest[0]}
 
-    def _clip_gradient(self) -> float:
-        """Scales the gradient down to `grad_clip`, and gives its norm before; over all shards."""
-        norm: Any = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+    def _clip_gradient(self, limit: float) -> float:
+        """Scales the gradient down to a limit, and gives its norm before; over all shards."""
+        norm: Any = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
 
     def _batch(self, rows: Sequence[Row]) -> Batch:

@@ -333,7 +333,12 @@ def _one_step(run: Run, step: int, batches: Batches) -> dict[str, Any]:
     had = time.perf_counter()
     version = run.learner.step_number
     credited = run.credit.rows(batch.trajectories, step)
-    line = {"step": step + 1, **_learn(run, credited.rows, credited.norm_tokens)}
+    line: dict[str, Any] = {"step": step + 1}
+    asked = time.perf_counter()
+    if credited.rows and _is_due(config, step + 1, config.play_every):
+        line["gradient"] = run.learner.gradients_of(credited.by_role, credited.norm_tokens)
+    probe = time.perf_counter() - asked
+    line |= _learn(run, credited.rows, credited.norm_tokens)
     run.rollout.learnt.add(batch)
     learnt = time.perf_counter()
     line |= play_metrics(batch.trajectories, several_games=len(config.played) > 1)
@@ -367,9 +372,9 @@ def _one_step(run: Run, step: int, batches: Batches) -> dict[str, Any]:
         "generate": generate,
         "env": env,
         "wait": max(0.0, had - began - played_here) + held - learnt,
-        "train": learnt - had,
+        "train": learnt - had - probe,
         "sync": published - held,
-        "evaluate": ended - published,
+        "evaluate": ended - published + probe,
         "step": ended - began,
         "cpu": time.process_time(),
     }

@@ -73,6 +73,36 @@ def test_ratios_are_summed_up_by_hand(tokenizer):
     assert stats.mismatch_ess == pytest.approx(4.5**2 / (4 * 6.25), abs=1e-4)
 
 
+def test_gradients_of_parts_are_those_of_their_rows(tokenizer):
+    """Norms and cosine against gradients taken one by one; the weights and the next update are as if nothing had been asked."""
+    learner, untouched = learner_of(tokenizer), learner_of(tokenizer)
+    rows = sampled_rows(learner)
+    parts = {"a": rows[:9], "b": rows[9:]}
+    found = learner.gradients_of(parts, 50.0)
+    alone = {}
+    for name, part in parts.items():
+        other = learner_of(tokenizer)
+        other.update(part, 50.0)
+        alone[name] = gradient(other)
+    assert found["norm"] == pytest.approx({name: float(each.norm()) for name, each in alone.items()}, rel=1e-4)
+    expected = torch.nn.functional.cosine_similarity(alone["a"], alone["b"], dim=0)
+    assert found["cosine"] == {"a/b": pytest.approx(float(expected), abs=1e-4)}
+    undone = learner.gradients_of({"a": rows, "b": [replace(row, advantage=-row.advantage) for row in rows]}, 50.0)
+    assert undone["cosine"]["a/b"] == pytest.approx(-1.0, abs=1e-4)
+    learner.update(rows, 50.0)
+    untouched.update(rows, 50.0)
+    assert torch.equal(parameters(learner.model), parameters(untouched.model))
+
+
+def test_a_probe_stands_for_all_rows(tokenizer):
+    """Of 200 equal rows some 50 are computed, and weigh as much as all."""
+    learner = learner_of(tokenizer)
+    (row, *_) = sampled_rows(learner)
+    many, one = (learner.gradients_of({"a": rows}, 10.0) for rows in ([row] * 200, [replace(row, weight=200 * row.weight)]))
+    assert many["norm"] == pytest.approx(one["norm"], rel=1e-4)
+    assert many["cosine"] == {}
+
+
 def test_old_logprobs_are_those_of_before_any_update(tokenizer):
     """Of all rows, whatever role they come from: a row of the last update is still compared with the first weights."""
     learner = learner_of(tokenizer, epochs=2, minibatches=3, lr=1e-2)

@@ -63,6 +63,10 @@ def learner_of(settings, folder, world):
     return learner, tokenizer
 
 
+SAME = ("loss", "kl", "entropy", "grad_norm", "ratio_mean", "ratio_max", "clipped_low", "clipped_high")
+SAME += ("mismatch_ess", "rows", "distinct_rows")
+
+
 def gradient(learner):
     parameters = [each for each in learner.model.parameters() if each.requires_grad]
     return torch.cat([whole(each.grad).flatten() for each in parameters])
@@ -89,16 +93,18 @@ def everything(world, folder, folder_of_one):
 
 
 def learn(world, folder):
-    """By kind: two steps' gradients, statistics and weights; the second step has rows for one rank alone."""
+    """By kind: two steps' gradients and statistics, the weights, and the gradients of two parts of the rows; the second step has
+    rows for one rank alone."""
     found = {}
     for kind in KINDS:
         learner, tokenizer = learner_of(KINDS[kind], Path(folder), world)
         steps = []
+        probed = learner.gradients_of({"a": rows()[:3], "b": rows()[3:]}, 10.0)
         for of_step in (rows(), rows()[:1]):
             stats = learner.learn(of_step, norm_tokens=10.0)
             steps.append((gradient(learner), stats))
         weights = dict(trained(learner.model))
-        found[kind] = (steps, weights)
+        found[kind] = (steps, weights, probed)
         run = Path(folder) / kind
         save_step(run, 2, learner.state_dict(), learner.tensors(), keep=1, world=world)
         save_policy(learner.model, tokenizer, run / "model", world)
@@ -160,22 +166,13 @@ def test_two_ranks_learn_and_save_what_one_process_does(of_one_and_two):
     folder_of_one = tmp_path / "alone"
     of_ranks = [learnt for learnt, _, _ in on_both]
     for kind in KINDS:
-        steps, weights = of_one[kind]
-        for found_steps, found_weights in (of_rank[kind] for of_rank in of_ranks):
+        steps, weights, probed = of_one[kind]
+        for found_steps, found_weights, found_probed in (of_rank[kind] for of_rank in of_ranks):
+            assert found_probed == {name: pytest.approx(figures, rel=1e-3, abs=1e-4) for name, figures in probed.items()}
             for (expected, stats), (found, found_stats) in zip(steps, found_steps, strict=True):
                 assert expected.abs().max() > 1e-4
                 assert torch.allclose(expected, found, atol=1e-6 * max(1.0, float(expected.abs().max()))), kind
-                for name in (
-                    "loss",
-                    "kl",
-                    "entropy",
-                    "grad_norm",
-                    "ratio_max",
-                    "clipped_low",
-                    "clipped_high",
-                    "rows",
-                    "distinct_rows",
-                ):
+                for name in SAME:
                     assert getattr(found_stats, name) == pytest.approx(getattr(stats, name), rel=1e-4, abs=1e-6), (
                         kind,
                         name,

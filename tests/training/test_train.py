@@ -326,6 +326,9 @@ def test_metrics_of_a_run(tmp_path):
     assert [line["step"] for line in lines] == [0, 1, 2, 3, 4]
     assert [("nash_conv" in line) for line in lines] == [True, False, True, False, True]
     assert [("against" in line) for line in lines] == [True, False, False, False, True]
+    assert [("gradient" in line) for line in lines] == [False, False, False, False, True]
+    assert set(lines[4]["gradient"]["norm"]) == {"first", "second"}
+    assert -1 <= lines[4]["gradient"]["cosine"]["first/second"] <= 1
     assert set(lines[4]["against"]) == {"random", "honest", "nash"}
     assert set(lines[4]["against"]["nash"]) == {"first", "second"}
     assert {"loss", "kl", "entropy", "grad_norm", "invalid_rate", "variance_share", "seconds"} <= set(lines[1])
