@@ -38,7 +38,7 @@ def nearest(name: str, known: Collection[str]) -> str:
 
 
 def register(name: str, game: str | type[Game[Any, Any]]) -> None:
-    """Adds a game under `lmgames/<name>` to both registries.
+    """Adds a game under `lmgames/<name>` to PettingZoo's and Gymnasium's registries.
 
     Args:
         name: "CamelCase-v0".
@@ -53,17 +53,18 @@ def register(name: str, game: str | type[Game[Any, Any]]) -> None:
     GAMES[name] = entry
     if not isinstance(game, str):
         _classes[name] = game
-    _register_in_both(name)
+    _register_everywhere(name)
 
 
 _classes: dict[str, type[Game[Any, Any]]] = {}
 
 
-def _register_in_both(name: str) -> None:
+def _register_everywhere(name: str) -> None:
     env_id = f"{NAMESPACE}/{name}"
     if env_id in gymnasium.registry:
         return
     pettingzoo.register("aec", env_id, entry_point=f"{__name__}:make", kwargs={"name": name})
+    pettingzoo.register("parallel", env_id, entry_point="lmgames.parallel:make_parallel", kwargs={"name": name})
     gymnasium.register(
         env_id,
         entry_point="lmgames.single:SingleSeatEnv",
@@ -135,4 +136,4 @@ def make(name: str, **options: Any) -> GameEnv:
 
 
 for _name in GAMES:
-    _register_in_both(_name)
+    _register_everywhere(_name)

@@ -5,6 +5,8 @@ import statistics
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = ("torch", "transformers", "scipy", "matplotlib", "rich", "vllm", "datasets", "requests", "textarena", "pyspiel")
 
 IMPORT = """
@@ -52,6 +54,14 @@ def test_importing_adds_little():
     runs = [run(IMPORT) for _ in range(3)]
     assert statistics.median(seconds for seconds, _ in runs) < 0.15
     assert set(runs[0][1]) <= {"lmgames", *sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize(
+    "call", ["testing.check_game('KuhnPoker-v0', checks=['T2'])", "solve.minimax", "playthrough.playthrough"]
+)
+def test_modules_of_the_package_are_there_when_asked_for(call):
+    assert run(f"import lmgames; lmgames.{call}; print(1)") == 1
+    assert run("import lmgames, sys; print(int('lmgames.solve' in sys.modules or 'lmgames.testing' in sys.modules))") == 0
 
 
 def test_games_need_no_network_and_nothing_heavy():

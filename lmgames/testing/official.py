@@ -11,12 +11,12 @@ from typing import Any, NoReturn
 import gymnasium
 from gymnasium.utils.env_checker import check_env
 from pettingzoo.test import api_test, parallel_api_test, render_test, seed_test
-from pettingzoo.utils.conversions import turn_based_aec_to_parallel
 from pettingzoo.utils.wrappers import BaseWrapper
 
 from lmgames.aec import GameEnv
 from lmgames.chance import Chance
 from lmgames.observation import Observation
+from lmgames.parallel import ParallelGameEnv
 from lmgames.playthrough import play_by_play
 from lmgames.testing.suite import Fault, Skipped, Subject, check
 
@@ -43,7 +43,7 @@ class _Unmasked(BaseWrapper[str, Any, Any]):
 
 
 @check("T1")
-def pettingzoo_tests(subject: Subject) -> str:
+def pettingzoo_tests(subject: Subject) -> None:
     """T1. PettingZoo's api_test with and without masks, seed_test, render_test and parallel_api_test; 3 warnings allowed."""
     cycles = subject.count(200, 1000)
 
@@ -54,10 +54,7 @@ def pettingzoo_tests(subject: Subject) -> str:
     _quietly("api_test without masks", lambda: api_test(_Unmasked(made()), num_cycles=cycles))
     _quietly("seed_test", lambda: seed_test(made, num_cycles=max(10, cycles // 10)))
     _quietly("render_test", lambda: render_test(made))
-    if subject.game.simultaneous:
-        return "no parallel_api_test: seats move at once"
-    _quietly("parallel_api_test", lambda: parallel_api_test(turn_based_aec_to_parallel(made()), num_cycles=cycles))
-    return ""
+    _quietly("parallel_api_test", lambda: parallel_api_test(ParallelGameEnv(made()), num_cycles=cycles))
 
 
 def _quietly(what: str, run: Callable[[], object]) -> None:

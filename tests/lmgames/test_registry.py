@@ -66,6 +66,7 @@ def registered():
     GAMES.pop("Coin-v0")
     gymnasium.registry.pop("lmgames/Coin-v0")
     pettingzoo.aec_registry.pop("lmgames/Coin-v0")
+    pettingzoo.parallel_registry.pop("lmgames/Coin-v0")
     lmgames.registry._classes.pop("Coin-v0")
 
 
