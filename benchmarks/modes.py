@@ -13,7 +13,7 @@ import contextlib
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,7 +24,7 @@ import transformers
 
 from agents.models.hf import HFModel
 from training.checkpoint import read_metrics
-from training.config import load_config
+from training.config import Config, load_config
 from training.train import train
 
 MODES: dict[str, dict[str, Any]] = {
@@ -36,16 +36,33 @@ MODES: dict[str, dict[str, Any]] = {
 }
 NOT_COUNTED = 2  # steps
 RUN = {
-    "hidden_size": 64,
-    "layers": 2,
     "games_per_step": 64,
     "group_size": 4,
     "p_self": 1.0,
+    "pool": "",
     "sampler": "copy",
     "eval_every": 0,
     "play_every": 0,
 }
-WARM_START = {"warmup_player": "random", "warmup_games": 400, "warmup_steps": 150, "warmup_rows": 144}
+TAUGHT = {
+    "hidden_size": 64,
+    "layers": 2,
+    "warmup_player": "random",
+    "warmup_games": 400,
+    "warmup_steps": 150,
+    "warmup_rows": 144,
+}
+"""The model that all runs begin with."""
+
+
+OF_START = (
+    "hidden_size",
+    "layers",
+    "vocab_size",
+    "init_std",
+    *(each.name for each in fields(Config) if "warmup" in each.name),
+)
+"""Settings of the model that all runs begin with, which say nothing in those."""
 
 
 class Quiet:
@@ -116,9 +133,10 @@ def measure(
     found: dict[str, list[Figures]] = {name: [] for name in modes}
     with TemporaryDirectory() as folder, _slower(latency_s):
         place = Path(folder)
-        taught = load_config(recipe, {**WARM_START, **RUN, **settings, "steps": 1, "games_per_step": 8, "group_size": 4})
+        taught = load_config(recipe, {**TAUGHT, **RUN, **settings, "steps": 1, "games_per_step": 8, "group_size": 4})
         train(taught, place / "taught", Quiet())
-        start = {"model": str(place / "taught" / "start"), "warmup_steps": 0}
+        usual = {each.name: each.default for each in fields(Config) if each.name in OF_START}
+        start = {**usual, "model": str(place / "taught" / "start"), "warmup_steps": 0}
         for number in range(repeats):
             for name, of_mode in modes.items():
                 config = load_config(recipe, {**RUN, **settings, **start, **of_mode, "steps": steps + NOT_COUNTED})
