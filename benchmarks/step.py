@@ -20,6 +20,7 @@ import torch
 
 from agents.chat import Chat
 from lmgames.chance import Chance
+from training.__main__ import overrides_of
 from training.config import Config, load_config
 from training.distributed import join_world
 from training.learner import Learner
@@ -70,7 +71,7 @@ def measure(config: Config, games: int, steps: int, repeats: int = 5) -> Cost:
         rows = learner.with_old_logprobs(rows)
         rows = [replace(row, logprobs=row.old_logprobs, old_logprobs=()) for row in rows]
         ways: tuple[Callable[[], Any], ...] = (
-            lambda: _plain(learner.model, rows, config.micro_batch_tokens),
+            lambda: plain_pass(learner.model, rows, config.micro_batch_tokens),
             lambda: unshared.update(rows),
             lambda: learner.update(rows),
         )
@@ -84,13 +85,14 @@ def measure(config: Config, games: int, steps: int, repeats: int = 5) -> Cost:
             learner.update(rows)
             if step == steps // 10:
                 gc.collect()
-                early = _peak_mib(world.device)
-        growth = _peak_mib(world.device) - early
+                early = peak_mib(world.device)
+        growth = peak_mib(world.device) - early
         plain, of_unshared, whole = (statistics.median(each) for each in times)
         return Cost(plain, of_unshared, whole, stats.rows, stats.distinct_rows, stats.tokens_saved, growth)
 
 
-def _plain(model: Any, rows: list[Row], tokens: int) -> None:
+def plain_pass(model: Any, rows: list[Row], tokens: int) -> None:
+    """Forward and backward pass of the distinct rows, padded, in parts of so many tokens."""
     network = Network(model, share=False)
     distinct = list({(row.prompt_ids, row.reply_ids): row for row in rows}.values())
     model.zero_grad(set_to_none=True)
@@ -108,12 +110,18 @@ def _timed(way: Callable[[], Any], device: torch.device) -> float:
     return clock() - began
 
 
-def _peak_mib(device: torch.device) -> float:
+def peak_mib(device: torch.device) -> float:
+    """The most that this process has had, of memory or of its GPU's."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
+    return memory_mib("VmHWM")
+
+
+def memory_mib(which: str = "VmRSS") -> float:
+    """Of this process, in memory now."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    (peak,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(peak.split()[1]) / 1024
+    (line,) = (line for line in status.splitlines() if line.startswith(which))
+    return int(line.split()[1]) / 1024
 
 
 def main() -> None:
@@ -123,8 +131,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     known, rest = parser.parse_known_args()
     settings: dict[str, Any] = {"games": {known.game: {"show_rules": False}}}
-    settings |= {name.removeprefix("--"): value for name, value in zip(rest[::2], rest[1::2], strict=True)}
-    cost = measure(load_config(None, settings), known.games, known.steps)
+    cost = measure(load_config(None, settings | overrides_of(rest)), known.games, known.steps)
     print(f"{known.game}: {cost.rows} rows, {cost.distinct_rows} distinct, {cost.tokens_saved:.0%} of the tokens saved")
     print(f"plain forward and backward pass of the distinct rows  {cost.plain_s:.2f} s")
     print(

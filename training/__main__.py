@@ -22,7 +22,7 @@ def _train(arguments: list[str], prog: str) -> int:
     parser.add_argument("--run", type=Path, help="folder of the run, gone on with if it exists; default runs/RECIPE-seedN")
     known, rest = parser.parse_known_args(arguments)
     try:
-        config = load_config(known.recipe, _overrides(rest))
+        config = load_config(known.recipe, overrides_of(rest))
     except ValueError as error:
         return _refused(error)
     run = known.run or Path("runs") / f"{Path(known.recipe).stem}-seed{config.seed}"
@@ -60,7 +60,8 @@ def _refused(error: ValueError) -> int:
     return 2
 
 
-def _overrides(rest: list[str]) -> dict[str, Any]:
+def overrides_of(rest: list[str]) -> dict[str, Any]:
+    """Settings as words of a command line: --name value, or --name=value."""
     overrides: dict[str, Any] = {}
     words = iter(rest)
     for word in words:

@@ -99,7 +99,10 @@ class Learner:
         self.begin_here()
 
     def begin_here(self) -> None:
-        """Has both slow copies begin at the weights as they are, and the optimiser afresh. The model is not sharded yet."""
+        """Has both slow copies begin at the weights as they are, and the optimiser afresh. The model is not sharded yet; several
+        processes wait for that with it, so that none of them ever holds all of that whole."""
+        if self.world.size > 1:
+            return
         self.ema = self._slow_copy("ema")
         if self.config.kl_weight:
             self.magnet = self._slow_copy("magnet")
@@ -109,24 +112,33 @@ class Learner:
         """Shares the weights, the slow copies and the optimiser's state out over the processes; alone, all stays as it is."""
         if self.world.size == 1:
             return
-        copies = () if is_adapted(self.model) else (self.ema, self.magnet)
-        for model in (self.model, *copies):
-            if model is not None:
-                policy.shard(model, self.world, self.config.compute_dtype)
+        adapted = is_adapted(self.model)
+        if not adapted:
+            self.model.cpu()  # from there layers go to the GPU one by one
+        self.ema = self._slow_copy("ema", sharded=not adapted)
+        if self.config.kl_weight:
+            self.magnet = self._slow_copy("magnet", sharded=not adapted)
+        self._shard(self.model)
         self._ready()
+
+    def _shard(self, model: Any) -> Any:
+        policy.shard(model, self.world, self.config.compute_dtype)
+        return model
 
     def _ready(self) -> None:
         """The optimiser at its start, and how the magnet is called."""
         config = self.config
+        on_gpu = self.world.device.type == "cuda"
         self.optimizer = torch.optim.AdamW(
             [parameter for parameter in self.model.parameters() if parameter.requires_grad],
             lr=config.lr,
             betas=(config.beta1, config.beta2),
             weight_decay=config.weight_decay,
+            fused=on_gpu or None,  # what it takes there by default makes a copy of all it holds
         )
         for parameter in self.optimizer.param_groups[0]["params"]:  # there from the start, so that it can be read in place
             self.optimizer.state[parameter] = {
-                "step": torch.zeros(()),
+                "step": torch.zeros((), device=parameter.device if on_gpu else None),
                 "exp_avg": torch.zeros_like(parameter),
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
@@ -135,10 +147,11 @@ class Learner:
             model = self.model if adapted else self.magnet
             self._reference = Network(model, around=self._as_magnet if adapted else self._precision, like=self.network)
 
-    def _slow_copy(self, name: str) -> Any:
+    def _slow_copy(self, name: str, *, sharded: bool = False) -> Any:
         """The policy as it is now: a copy of the model, or of its adapter on the same base."""
         if not is_adapted(self.model):
-            return copy.deepcopy(self.model).eval().requires_grad_(False)
+            copied = copy.deepcopy(self.model).eval().requires_grad_(False)
+            return self._shard(copied) if sharded else copied
         policy.add_adapter(self.model, name)
         return policy.WithAdapter(self.model, name)
 

@@ -36,17 +36,25 @@ def load_policy(config: Config, folder: Path, world: World = ALONE) -> tuple[Any
         ValueError: if there is no such model, or none of its layers is one of `lora_targets`.
     """
     model, tokenizer = _tiny(config) if config.model == "tiny" else _loaded(config)
+    if config.lora_rank and config.model == "tiny":
+        base = (folder / "base").absolute()
+        if world.is_main and not base.exists():
+            write_folder(base, lambda target: weights.save_checkpoint(model, tokenizer, target))
+        world.barrier()
+        model.name_or_path = str(base)
+    return prepared(model, config).to(world.device), tokenizer
+
+
+def prepared(model: Any, config: Config) -> Any:
+    """A model as it is trained: with adapters, layers that are computed again, and no dropout.
+
+    Raises:
+        ValueError: if none of its layers is one of `lora_targets`.
+    """
+    _without_dropout(model)
     if config.gradient_checkpointing:
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)({"use_reentrant": False})
-    if config.lora_rank:
-        if config.model == "tiny":
-            base = (folder / "base").absolute()
-            if world.is_main and not base.exists():
-                write_folder(base, lambda target: weights.save_checkpoint(model, tokenizer, target))
-            world.barrier()
-            model.name_or_path = str(base)
-        model = _with_lora(model, config)
-    return model.to(world.device), tokenizer
+    return _with_lora(model, config) if config.lora_rank else model
 
 
 def _tiny(config: Config) -> tuple[Any, Any]:
@@ -77,7 +85,6 @@ def _loaded(config: Config) -> tuple[Any, Any]:
         ) from error
     if tokenizer.chat_template is None and tokenizer.eos_token_id is None:
         raise ValueError(f"model={config.model!r} has neither a chat template nor an end token: no reply of it would end")
-    _without_dropout(model)
     return model, tokenizer
 
 
@@ -125,9 +132,10 @@ def add_adapter(model: Any, name: str) -> None:
         model.delete_adapter(name)
     with torch.random.fork_rng(devices=[]):
         model.add_adapter(name, model.peft_config[TRAINED])
-    for copied, original in adapter_pairs(model, name):
-        copied.data = original.data.clone()
-        copied.requires_grad_(False)
+    for full_name, original in list(model.named_parameters()):
+        if f".{TRAINED}." in full_name:
+            owner, _, leaf = full_name.replace(f".{TRAINED}.", f".{name}.").rpartition(".")
+            setattr(model.get_submodule(owner), leaf, nn.Parameter(original.detach().clone(), requires_grad=False))
 
 
 def adapter_pairs(model: Any, name: str) -> Iterator[tuple[nn.Parameter, nn.Parameter]]:

@@ -74,8 +74,37 @@ def make_model(
         max_tokens: longest sequence.
         seed: of the weights; the global generator of torch is left as it was.
     """
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
+    config = tiny_config(
+        len(tokenizer),
+        hidden_size=hidden_size,
+        layers=layers,
+        heads=heads,
+        kv_heads=kv_heads,
+        init_std=init_std,
+        max_tokens=max_tokens,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):  # a model that seeds the global generator makes three seeds one
+        torch.manual_seed(seed)
+        return Qwen3ForCausalLM(config)
+
+
+def tiny_config(
+    vocab_size: int,
+    *,
+    hidden_size: int = 128,
+    layers: int = 3,
+    heads: int = 4,
+    kv_heads: int = 2,
+    init_std: float = 0.08,
+    max_tokens: int = 2048,
+    eos_token_id: int | None = None,
+    pad_token_id: int | None = None,
+) -> Qwen3Config:
+    """The configuration of `make_model`'s models; arguments as there."""
+    return Qwen3Config(
+        vocab_size=vocab_size,
         hidden_size=hidden_size,
         intermediate_size=2 * hidden_size,
         num_hidden_layers=layers,
@@ -87,9 +116,6 @@ def make_model(
         tie_word_embeddings=True,
         attention_dropout=0.0,
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=eos_token_id,
+        pad_token_id=pad_token_id,
     )
-    with torch.random.fork_rng(devices=[]):  # a model that seeds the global generator makes three seeds one
-        torch.manual_seed(seed)
-        return Qwen3ForCausalLM(config)

@@ -307,7 +307,8 @@ class VLLMModel(AdapterEngine):
         self._settle(version)
 
     # The client of vLLM's weight transfer, e.g. WeightTransferTrainerFactory.trainer_init(..., client=model), for an engine
-    # loaded with weight_transfer_config={"backend": "nccl"} or "ipc". These backends need GPUs; the test on CPU has its own.
+    # loaded with weight_transfer_config={"backend": "nccl"}, which needs a GPU of its own; "ipc" shares the trainer's memory with
+    # another process, so it is for servers and not for an engine in this one. The test on CPU has a backend of its own.
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         self._check_idle()

@@ -35,7 +35,7 @@ def on_ranks(tmp_path_factory, request):
                 processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
         try:
             for process in processes:
-                process.wait(timeout=300)
+                process.wait(timeout=1800)  # a busy machine is no failure
         finally:
             for process in processes:
                 process.kill()

@@ -344,10 +344,23 @@ def test_metrics_of_a_run(tmp_path):
 IN_LORA = {"lora_rank": 4, "base_dtype": "bfloat16", "compute_dtype": "bfloat16", "gradient_checkpointing": "true"}
 
 
+ON_GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=ON_GPU)])
 @pytest.mark.parametrize("settings", [{}, IN_LORA], ids=["full", "lora"])
-def test_a_run_says_its_own_lines_and_nothing_else(settings, tmp_path, capfd):
+def test_a_run_says_its_own_lines_and_nothing_else(settings, device, tmp_path, capfd):
     """No warning of a library, no progress bar of one: also of pools that load what the run has saved."""
-    small = {**SMALL, "steps": 2, "save_every": 1, "play_every": 1, "play_past": 1, "snapshot_every": 1, "p_self": 0.5}
+    small = {
+        **SMALL,
+        "steps": 2,
+        "save_every": 1,
+        "play_every": 1,
+        "play_past": 1,
+        "snapshot_every": 1,
+        "p_self": 0.5,
+        "device": device,
+    }
     arguments = [word for name, value in (small | settings).items() for word in (f"--{name}", str(value))]
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -81,7 +81,8 @@ def change(module):
     with torch.no_grad():
         for parameter in module.parameters():
             if parameter.requires_grad:
-                parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+                change = 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+                parameter.add_(change.to(parameter.device))
 
 
 def with_adapter(module):
@@ -120,6 +121,25 @@ def test_vllm_plays_in_a_thread_while_the_trainer_trains(mode, tmp_path):
     assert max(line["staleness"]["max"] for line in lines) == 1
     learnt = load_latest(tmp_path)[1]["learnt"]
     assert sum(line["games"] for line in lines) == 16 * learnt["first"] + 4 * len(learnt["later"]) >= 64
+
+
+# Beside the trainer, on its GPU if there is one: where both have little of it.
+IN_BF16 = {"compute_dtype": "bfloat16", "sampler": "vllm", "engine": {**ENGINE, "dtype": "bfloat16"}}
+ON_GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
+
+
+@pytest.mark.parametrize(
+    "device, engine",
+    [("cpu", {}), pytest.param("cuda", {"gpu_memory_utilization": 0.3, "enforce_eager": True}, marks=ON_GPU)],
+)
+@pytest.mark.parametrize("kind", [{}, {"lora_rank": 4, "base_dtype": "bfloat16"}], ids=["full", "lora"])
+def test_two_steps_in_bf16_beside_the_trainer(kind, device, engine, tmp_path):
+    """Each sync is proved, to what rounding to 16 bits leaves of it."""
+    settings = {**SMALL, **IN_BF16, **kind, "device": device, "engine": {**IN_BF16["engine"], **engine}}
+    last = train(load_config("kuhn_tiny", settings), tmp_path, Quiet())
+    assert last["step"] == 2
+    assert last["grad_norm"] > 0
+    assert last["mismatch_k3"] < 5e-3
 
 
 LORA = {"lora_rank": 4, "p_self": 0.5, "snapshot_every": 1, "steps": 3}
@@ -265,3 +285,37 @@ def test_weights_that_a_server_did_not_read_stop_the_run(server, tokenizer, tmp_
     monkeypatch.setattr(Server, "load_weights", lambda *_: None)
     with pytest.raises(SyncError, match="at version 1: weights were not sent"):
         sampler.publish(module, 1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_server_on_the_same_gpu_reads_the_weights_out_of_the_trainers_memory(tokenizer, tmp_path, monkeypatch):
+    """vLLM's transfer by CUDA IPC, which is between processes alone; then the proof, as after any sync."""
+    from transformers import AutoModelForCausalLM
+    from vllm.distributed.weight_transfer.base import ModuleSource
+    from vllm.distributed.weight_transfer.clients import HTTPVLLMWeightSyncClient
+    from vllm.distributed.weight_transfer.factory import WeightTransferTrainerFactory
+    from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
+
+    from agents.models import sync
+    from agents.models.hf import HFModel
+    from agents.models.servers import Servers
+
+    monkeypatch.setenv("VLLM_ALLOW_INSECURE_SERIALIZATION", "1")  # the server takes handles pickled
+    folder = untied(tokenizer, tmp_path / "checkpoint")
+    module = AutoModelForCausalLM.from_pretrained(folder).cuda()
+    change(module)
+    options = ("--weight-transfer-config", '{"backend": "ipc"}', "--gpu-memory-utilization", "0.3")
+    with serving(folder, tmp_path / "log", *options) as (_, url):
+        servers = Servers([url], tokenizer, seeded=True)
+        trainer = HFModel(module, tokenizer)
+        tolerance = sync.TOLERANCE_16_BIT  # GPUs multiply fp32 in fewer bits
+        with pytest.raises(SyncError):
+            sync.verify(servers, trainer, tolerance=tolerance)
+        client = HTTPVLLMWeightSyncClient(url.removesuffix("/v1"))
+        sender = WeightTransferTrainerFactory.trainer_init(
+            IPCTrainerInitInfo(rank=0), client=client, source=ModuleSource(module)
+        )
+        sender.send_weights()
+        sync.verify(servers, trainer, tolerance=tolerance)
+        servers.close()
