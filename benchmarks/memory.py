@@ -391,8 +391,10 @@ def main(arguments: list[str] | None = None) -> None:
             print("\n".join(_footprint_lines(found)))
         if known.measure:
             followed, most, grown = measure(shape, config, load, world)
+            # Shards are freed in a way that cannot be followed.
+            tensors = f"{_gb(followed)} GB of tensors kept, {_gb(most)} at most; " if world.size == 1 else ""
             if world.is_main:
-                print(f"measured: {_gb(followed)} GB kept, {_gb(most)} at most in tensors, {_gb(grown)} more in the process")
+                print(f"measured: {tensors}{_gb(grown)} GB more in this process")
     if known.tables:
         print("\n" + "\n".join(kept_table(shape, config, known.processes)))
         print("\n" + "\n".join(passes_table(shape, config, load, known.processes)))
