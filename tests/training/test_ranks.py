@@ -59,6 +59,7 @@ def learner_of(settings, folder, world):
         for number, parameter in enumerate(each for each in model.parameters() if each.requires_grad):
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
     learner = Learner(model, config, total_steps=8, world=world)
+    assert (learner.ema is None) == (world.size > 1), "several processes never hold whole copies"
     learner.shard()
     return learner, tokenizer
 
