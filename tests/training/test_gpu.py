@@ -48,7 +48,7 @@ on_devices = pytest.mark.parametrize(
 def learner_of(folder, device, **settings):
     config = load_config("kuhn_tiny", {**SMALL, **settings})
     world = World(device=torch.device(device, 0) if device == "cuda" else torch.device(device))
-    model, _ = load_policy(config, folder, world.device)
+    model, _ = load_policy(config, folder, world)
     return Learner(model, config, total_steps=20, world=world)
 
 
