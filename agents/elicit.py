@@ -1,6 +1,7 @@
 """The policy of an agent in a small game as a table, read off without playing, e.g. to compute its exploitability."""
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from agents.agent import Agent
@@ -51,18 +52,26 @@ def policy_of_agent(agent: Agent, env_id: str, **options: object) -> Elicited | 
     return Elicited(policy, 1.0 - sum(sum(mix.values()) for mix in legal) / len(legal))
 
 
-def policy_from_samples(agent: Agent, env_id: str, samples: int, seed: int = 0, **options: object) -> Elicited:
-    """The policy of any agent at every information set of a game, from how often it gives each legal move: for models that think
-    before they answer, whose log-probabilities of the bare moves say nothing. Kuhn Poker's 12 information sets at 64 samples are
-    768 replies; the noise of a frequency p is sqrt(p (1 - p) / samples), and makes NashConv larger than it is.
+@dataclass(frozen=True)
+class Counted:
+    """How often an agent gave each move.
+
+    Args:
+        counts: of each legal move at every information set, in the tree's order.
+        illegal_share: of the replies, those that are no legal move.
+    """
+
+    counts: dict[solve.Key, dict[str, int]]
+    illegal_share: float
+
+
+def counts_from_samples(agent: Agent, env_id: str, samples: int, seed: int = 0, **options: object) -> Counted:
+    """Asks any agent for replies at every information set of a game: Kuhn Poker's 12 at 64 samples are 768 replies.
 
     Args:
         samples: replies asked for at each information set.
         seed: of their draws.
         env_id, options: as in `policy_of_agent`.
-
-    Returns:
-        At an information set without any legal reply all legal moves are equally likely.
     """
     asked = solve.observations_of_information_sets(env_id, **options)
     chance = Chance(seed)
@@ -72,18 +81,34 @@ def policy_from_samples(agent: Agent, env_id: str, samples: int, seed: int = 0, 
         for number in range(samples)
     ]
     replies = agent.act(seen)
-    policy: dict[solve.Key, dict[str, float]] = {}
+    counts: dict[solve.Key, dict[str, int]] = {}
     illegal = 0
     for place, (key, observation) in enumerate(asked):
-        counts = dict.fromkeys(observation.legal_moves or (), 0)
+        counts[key] = dict.fromkeys(observation.legal_moves or (), 0)
         for reply in replies[place * samples : (place + 1) * samples]:
             try:
-                counts[move_of(observation, text_of(reply))] += 1
+                counts[key][move_of(observation, text_of(reply))] += 1
             except IllegalMove:
                 illegal += 1
-        total = sum(counts.values())
-        policy[key] = {move: count / total if total else 1 / len(counts) for move, count in counts.items()}
-    return Elicited(policy, illegal / len(seen))
+    return Counted(counts, illegal / len(seen))
+
+
+def policy_from_samples(agent: Agent, env_id: str, samples: int, seed: int = 0, **options: object) -> Elicited:
+    """The policy of any agent at every information set of a game, from how often it gives each legal move: for models that think
+    before they answer, whose log-probabilities of the bare moves say nothing. The noise of a frequency p is sqrt(p (1 - p) /
+    samples), and makes NashConv larger than it is.
+
+    Args:
+        samples, seed, env_id, options: as in `counts_from_samples`.
+    """
+    found = counts_from_samples(agent, env_id, samples, seed, **options)
+    return Elicited({key: frequencies(counts) for key, counts in found.counts.items()}, found.illegal_share)
+
+
+def frequencies(counts: Mapping[str, float]) -> dict[str, float]:
+    """The share of each move; all moves are equally likely where none was counted."""
+    total = sum(counts.values())
+    return {move: count / total if total else 1 / len(counts) for move, count in counts.items()}
 
 
 def _legal(observation: Observation, masses: dict[str, float]) -> dict[str, float]:

@@ -1,24 +1,24 @@
 """How far an agent is from unbeatable, in games small enough to be searched: NashConv of its policy.
 
 The policy is read off without playing, at every information set (12 prompts in Kuhn Poker): from the probabilities of the
-replies where the agent gives them, else from samples. Samples leave an interval: NashConv of policies drawn from the Dirichlet
-posterior. NashConv is convex, so that sampling error raises it: the estimate from samples is no lower than the truth on average.
+replies where the agent gives them, else from samples. NashConv is convex in what is played at one set, so that sampling errors
+raise it: frequencies of a policy without illegal replies give no less than the truth on average. How much they raise and scatter
+it is seen from policies drawn around the frequencies (a Dirichlet posterior under Jeffreys' prior). The interval is long enough
+for both readings of the draws: that the truth lies among them, and that it lies as far below the estimate as they lie above it,
+with what they lie above it on average taken off once more, since unbeatable play loses more by errors than play close to it.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from agents.agent import Agent
-from agents.elicit import Elicited, policy_of_agent
+from agents.elicit import Elicited, counts_from_samples, frequencies, policy_of_agent
+from benchmarks.profile import LEVEL
 from benchmarks.ratings import Interval
 from benchmarks.schedule import GameSpec
 from lmgames import solve
-from lmgames.chance import Chance
-from lmgames.parsing import IllegalMove
-from lmgames.players import move_of, text_of
 
 SAMPLES = 64  # replies at each information set
 DRAWS = 200  # of the posterior
@@ -45,36 +45,16 @@ def read_policy(agent: Agent, game: GameSpec, samples: int = SAMPLES) -> dict[st
     elicited = policy_of_agent(agent, game.env_id, **game.options)
     if elicited is not None and not (samples and elicited.illegal_mass > TALKS):
         return _stored("probabilities", elicited)
-    return _sampled(agent, game, samples) if samples else None
+    if not samples:
+        return None
+    counted = counts_from_samples(agent, game.env_id, samples, **game.options)
+    sets = [[key[0], number, counts] for number, (key, counts) in enumerate(counted.counts.items())]
+    return {"method": "samples", "illegal": counted.illegal_share, "sets": sets}
 
 
 def _stored(method: str, elicited: Elicited) -> dict[str, Any]:
     sets = [[key[0], number, dict(mix)] for number, (key, mix) in enumerate(elicited.policy.items())]
     return {"method": method, "illegal": elicited.illegal_mass, "sets": sets}
-
-
-def _sampled(agent: Agent, game: GameSpec, samples: int) -> dict[str, Any]:
-    asked = solve.observations_of_information_sets(game.env_id, **game.options)
-    requests = [
-        dataclasses.replace(observation, seed=Chance(number).word("sample", sample))
-        for number, (_, observation) in enumerate(asked)
-        for sample in range(samples)
-    ]
-    replies = iter(agent.act(requests))
-    refused = 0
-    sets = []
-    for number, (key, observation) in enumerate(asked):
-        counts: dict[str, float] = dict.fromkeys(observation.legal_moves or (), 0.0)
-        for _ in range(samples):
-            text = text_of(next(replies))
-            try:
-                move = move_of(observation, text)
-            except IllegalMove:
-                refused += 1
-            else:
-                counts[move] += 1
-        sets.append([key[0], number, counts])
-    return {"method": "samples", "illegal": refused / len(requests), "sets": sets}
 
 
 def nash_conv_of(stored: Mapping[str, Any], game: GameSpec) -> Interval:
@@ -87,23 +67,16 @@ def nash_conv_of(stored: Mapping[str, Any], game: GameSpec) -> Interval:
         policy = {keys[number]: mix for _, number, mix in stored["sets"]}
         return Interval(*[solve.nash_conv(rules, policy)] * 3)
     rng = np.random.default_rng(0)
+    value = solve.nash_conv(rules, {keys[number]: frequencies(counts) for _, number, counts in stored["sets"]})
     drawn = [solve.nash_conv(rules, _draw(stored, keys, rng)) for _ in range(DRAWS)]
-    mean = {
-        keys[number]: _normalised({move: count + PSEUDOCOUNT for move, count in counts.items()})
-        for _, number, counts in stored["sets"]
-    }
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(solve.nash_conv(rules, mean), float(low), float(high))
+    low, high = map(float, np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    raised = max(0.0, float(np.mean(drawn)) - value)
+    return Interval(value, max(0.0, min(low, 2 * value - high - raised)), max(high, 2 * value - low))
 
 
 def _draw(stored: Mapping[str, Any], keys: list[solve.Key], rng: np.random.Generator) -> dict[solve.Key, dict[str, float]]:
     policy = {}
     for _, number, counts in stored["sets"]:
         shares = rng.dirichlet([count + PSEUDOCOUNT for count in counts.values()])
-        policy[keys[number]] = _normalised(dict(zip(counts, map(float, shares), strict=True)))
+        policy[keys[number]] = frequencies(dict(zip(counts, map(float, shares), strict=True)))
     return policy
-
-
-def _normalised(weights: Mapping[str, float]) -> dict[str, float]:
-    total = sum(weights.values())
-    return {move: weight / total for move, weight in weights.items()}

@@ -1,10 +1,11 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from agents.agent import Agent, Reply
-from agents.elicit import policy_of_agent
+from agents.elicit import frequencies, policy_of_agent
 from agents.specs import make_agent
 from benchmarks.exact import nash_conv_of, read_policy
 from benchmarks.luck import CFR_ITERATIONS
@@ -324,7 +325,7 @@ class Sampled(Agent):
 
 
 def test_nash_conv_from_samples():
-    stored = read_policy(Sampled("honest"), KUHN, samples=400)
+    stored = read_policy(Sampled("honest"), KUHN, samples=64)
     assert stored["method"] == "samples"
     found = nash_conv_of(stored, KUHN)
     assert found.low <= 0.25 <= found.high
@@ -332,6 +333,32 @@ def test_nash_conv_from_samples():
     assert 0 < found.high - found.low < 0.3
     assert read_policy(Sampled("honest"), KUHN, samples=0) is None
     assert read_policy(Sampled("random"), TICTACTOE) is None
+
+
+@pytest.mark.parametrize("samples", [8, 64])
+@pytest.mark.parametrize("player", ["check_fold", "honest", "nash", "random"])
+def test_nash_conv_from_samples_holds_the_truth_and_its_estimate(player, samples):
+    """A pure policy is seen as it is, however few the samples; an unbeatable one is not put above 0 by their noise."""
+    truth = nash_conv_of(read_policy(make_agent(player), KUHN), KUHN).value
+    found = nash_conv_of(read_policy(Sampled(player), KUHN, samples=samples), KUHN)
+    assert found.low <= truth <= found.high
+    assert found.low <= found.value <= found.high
+    if player == "check_fold":
+        assert found.value == pytest.approx(truth)
+
+
+def test_sampling_errors_raise_nash_conv():
+    """On average over samples, frequencies give no less than the truth."""
+    rules = KUHN.rules()
+    uniform = {key: frequencies(dict.fromkeys(moves, 1)) for key, moves in solve.information_sets(rules).items()}
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(60):
+        counts = {
+            key: dict(zip(mix, rng.multinomial(8, list(mix.values())).tolist(), strict=True)) for key, mix in uniform.items()
+        }
+        drawn.append(solve.nash_conv(rules, {key: frequencies(of) for key, of in counts.items()}))
+    assert np.mean(drawn) > solve.nash_conv(rules, uniform)
 
 
 def test_illegal_replies_are_told_apart():
