@@ -19,11 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.ratings import ELO, Floats, Played, rate
+from benchmarks.choices import Floats, Played
+from benchmarks.ratings import ELO, rate
 from benchmarks.schedule import Adaptive, GameSpec, Standing, pair_key, rotations
-from benchmarks.tournament import QUICK_RESAMPLES, standing_of
+from benchmarks.tournament import standing_of
 
 STRENGTHS = (0.0, 0.3, 0.6, 0.9, 1.3)  # logits
+LOPSIDED = (0.0, 3.5)  # the stronger wins 97 of 100
+LADDER = (0.0, 1.0, 2.0, 3.0, 4.0)
 SEAT = 0.3  # logits that the first seat gains
 
 
@@ -34,7 +37,7 @@ class Covered:
     Args:
         share: of the intervals that hold the truth.
         error: its standard error; intervals of one tournament are not independent.
-        width: mean width, Elo points.
+        width: median width, Elo points.
         intervals: how many.
     """
 
@@ -44,22 +47,29 @@ class Covered:
     intervals: int
 
 
-def two_player(rng: np.random.Generator, deals: int, deal_effect: float = 0.0, draws: float = 0.0) -> list[Played]:
+def two_player(
+    rng: np.random.Generator,
+    deals: int,
+    deal_effect: float = 0.0,
+    draws: float = 0.0,
+    strengths: Sequence[float] = STRENGTHS,
+) -> list[Played]:
     """A round robin of one game on mirrored deals.
 
     Args:
         deals: number.
         deal_effect: standard deviation of what a deal adds to an agent's strength in either seat, logits.
         draws: strength of a draw as in Davidson's model, nu; 0 for none.
+        strengths: of the agents, logits.
     """
-    pairs = combinations(range(len(STRENGTHS)), 2)
+    pairs = combinations(range(len(strengths)), 2)
     blocks = [(deal, *pair) for pair in pairs for deal in range(deals)]
-    return play_blocks(rng, _strengths(rng, deals, deal_effect), blocks, draws)
+    return play_blocks(rng, _strengths(rng, deals, deal_effect, strengths), blocks, draws)
 
 
-def _strengths(rng: np.random.Generator, deals: int, deal_effect: float) -> Floats:
+def _strengths(rng: np.random.Generator, deals: int, deal_effect: float, strengths: Sequence[float] = STRENGTHS) -> Floats:
     """[deals, agents], logits."""
-    return np.array(STRENGTHS) + deal_effect * rng.standard_normal((deals, len(STRENGTHS)))
+    return np.array(strengths) + deal_effect * rng.standard_normal((deals, len(strengths)))
 
 
 def play_blocks(
@@ -92,7 +102,7 @@ def adaptive(rng: np.random.Generator, deals: int, deal_effect: float = 0.0) -> 
             rng, of_deals, [(lineup.block, int(lineup.agents[0]), int(lineup.agents[1])) for lineup in drawn[0]]
         )
         met = Counter((game.name, pair_key(map(str, played.lineup))) for played in games[::2])
-        standing = standing_of(rate(games, len(names), resamples=QUICK_RESAMPLES), names, met)
+        standing = standing_of(rate(games, len(names), resamples=0), names, met)
         number += 1
     return games
 
@@ -112,29 +122,23 @@ def four_player(rng: np.random.Generator, deals: int, deal_effect: float = 0.0) 
     return games
 
 
-def study(
-    simulate: Callable[[np.random.Generator], Sequence[Played]],
-    truth: Sequence[float],
-    tournaments: int,
-    resamples: int = 300,
-) -> Covered:
+def study(simulate: Callable[[np.random.Generator], Sequence[Played]], truth: Sequence[float], tournaments: int) -> Covered:
     """Rates simulated tournaments and counts.
 
     Args:
         simulate: one tournament.
         truth: strengths that the ratings estimate, logits.
         tournaments: number.
-        resamples: of each.
     """
     hits, widths = np.zeros((tournaments, len(truth) - 1)), []
     for number in range(tournaments):
-        ratings = rate(simulate(np.random.default_rng([7, number])), len(truth), anchor=0, resamples=resamples, seed=number)
+        ratings = rate(simulate(np.random.default_rng([7, number])), len(truth), anchor=0, resamples=0)
         for agent in range(1, len(truth)):
             interval = ratings.rating[agent]
             hits[number, agent - 1] = interval.low <= ELO * (truth[agent] - truth[0]) <= interval.high
             widths.append(interval.high - interval.low)
     error = float(hits.mean(axis=1).std()) / math.sqrt(tournaments)
-    return Covered(float(hits.mean()), error, float(np.mean(widths)), len(widths))
+    return Covered(float(hits.mean()), error, float(np.median(widths)), len(widths))
 
 
 def marginal_truth(simulate: Callable[[np.random.Generator, int], Sequence[Played]], deals: int = 20_000) -> list[float]:
@@ -144,15 +148,15 @@ def marginal_truth(simulate: Callable[[np.random.Generator, int], Sequence[Playe
 
 
 STUDIES: tuple[tuple[str, Callable[..., list[Played]], dict[str, Any]], ...] = (
-    ("two seats", two_player, {"deals": 20}),
-    ("two seats", two_player, {"deals": 40}),
+    *(("two seats", two_player, {"deals": deals}) for deals in (2, 5, 10, 20, 40, 100)),
     ("two seats", two_player, {"deals": 40, "draws": 0.6}),
-    ("two seats", two_player, {"deals": 40, "deal_effect": 0.7}),
-    ("two seats", two_player, {"deals": 100}),
+    *(("two seats", two_player, {"deals": deals, "deal_effect": 0.7}) for deals in (5, 10, 40)),
+    *(("two seats", two_player, {"deals": deals, "strengths": LADDER}) for deals in (2, 5, 10, 30, 100)),
+    *(("two agents, two seats", two_player, {"deals": deals, "strengths": LOPSIDED}) for deals in (2, 5, 10, 30, 100)),
+    *(("two agents, two seats", two_player, {"deals": deals, "strengths": (0.0, 2.2)}) for deals in (5, 10, 30)),
     ("two seats, adaptive", adaptive, {"deals": 40}),
     ("two seats, adaptive", adaptive, {"deals": 40, "deal_effect": 0.7}),
-    ("four seats", four_player, {"deals": 20}),
-    ("four seats", four_player, {"deals": 50}),
+    *(("four seats", four_player, {"deals": deals}) for deals in (5, 10, 20, 50)),
     ("four seats", four_player, {"deals": 50, "deal_effect": 0.7}),
 )
 """Tables, what simulates them, and with what."""
@@ -163,17 +167,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table of the documentation."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description=__doc__.partition("\n")[0])
     parser.add_argument("--tournaments", type=int, default=200, help="of each kind; a quarter where schedules are adaptive")
+    parser.add_argument("--only", default="", help="studies whose kind starts with this")
     known = parser.parse_args(arguments)
-    print("| tables | deals | effect of a deal | draws | tournaments | coverage | standard error | mean width, Elo |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print("| tables | strengths | deals | effect of a deal | draws | tournaments | coverage | error | median width, Elo |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for tables, simulate, of in STUDIES:
-        truth: Sequence[float] = STRENGTHS
+        if not tables.startswith(known.only):
+            continue
+        truth: Sequence[float] = of.get("strengths", STRENGTHS)
         if of.get("deal_effect"):  # who meets has no part in the truth: that of a round robin holds for adaptive play, too
             whole = two_player if simulate is adaptive else simulate
             truth = marginal_truth(partial(whole, deal_effect=of["deal_effect"]))
         tournaments = known.tournaments // (ADAPTIVE_SHARE if simulate is adaptive else 1)
         found = study(partial(simulate, **of), truth, tournaments)
-        cells = [tables, *(f"{of.get(name, 0)}" for name in ("deals", "deal_effect", "draws")), f"{tournaments}"]
+        cells = [tables, " ".join(f"{each:g}" for each in of.get("strengths", STRENGTHS))]
+        cells += [f"{of.get(name, 0)}" for name in ("deals", "deal_effect", "draws")] + [f"{tournaments}"]
         cells += [f"{found.share:.1%}", f"{found.error:.1%}", f"{found.width:.0f}"]
         print(f"| {' | '.join(cells)} |", flush=True)
     return 0

@@ -1,6 +1,6 @@
-"""Beyond one number an agent: Nash averaging, alpha-rank, and how much of the results no ranking can explain.
+"""Beyond one number an agent: Nash averaging, and how much of the results no ranking can explain.
 
-Sources: Balduzzi et al. 2018, Re-evaluating evaluation (Nash averaging); Omidshafiei et al. 2019, alpha-Rank; Jiang et al. 2011,
+Sources: Balduzzi et al. 2018, Re-evaluating evaluation (Nash averaging); Jiang et al. 2011,
 Statistical ranking and combinatorial Hodge theory (the transitive part of a payoff matrix).
 """
 
@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
+from training.meta import zero_sum_nash
+
 Floats = NDArray[np.float64]
-MUTATION = 1e-4  # share of copies that alpha-rank lets die against the odds
 SLACK = 1e-7  # of the equilibrium's inequalities
 
 
@@ -27,7 +28,7 @@ def nash_average(payoff: Floats) -> tuple[Floats, Floats]:
     agents = len(payoff)
     scale = float(np.abs(payoff).max()) or 1.0
     game = payoff / scale
-    start = _some_equilibrium(game)
+    start = zero_sum_nash(game)[0]
     free = _could_be_played(game)
     mix = np.zeros(agents)
     if len(free) == 1:
@@ -35,16 +36,6 @@ def nash_average(payoff: Floats) -> tuple[Floats, Floats]:
     else:
         mix[free] = _most_even(game[:, free], start[free])
     return mix, scale * (game @ mix)
-
-
-def _some_equilibrium(game: Floats) -> Floats:
-    agents = len(game)
-    result = optimize.linprog(
-        np.zeros(agents), A_ub=game, b_ub=np.full(agents, SLACK), A_eq=np.ones((1, agents)), b_eq=[1.0]
-    )
-    if result.x is None:
-        raise ValueError(f"no equilibrium of the payoff matrix was found: {result.message}")
-    return np.clip(result.x, 0.0, None) / np.clip(result.x, 0.0, None).sum()
 
 
 def _could_be_played(game: Floats) -> list[int]:
@@ -76,27 +67,6 @@ def _most_even(game: Floats, start: Floats) -> Floats:
     )
     mix = np.clip(result.x, 0.0, None)
     return mix / mix.sum() if mix.sum() > 0 else start
-
-
-def alpha_rank(payoff: Floats) -> Floats:
-    """Share of time a population spends with each agent: a losing agent is replaced by one that beats it, seldom otherwise.
-
-    The limit of strong selection: from agent i to j with the same rate whenever j beats i, half of it when they are even, and
-    `MUTATION` of it when j loses.
-
-    Args:
-        payoff: antisymmetric, [P, P]; of the row's agent.
-    """
-    agents = len(payoff)
-    if agents == 1:
-        return np.ones(1)
-    rate = np.where(payoff.T > 1e-12, 1.0, np.where(payoff.T < -1e-12, MUTATION, 0.5)) / (agents - 1)
-    np.fill_diagonal(rate, 0.0)
-    chain = rate + np.diag(1.0 - rate.sum(axis=1))
-    system = np.vstack([chain.T - np.eye(agents), np.ones(agents)])
-    shares = np.linalg.lstsq(system, np.append(np.zeros(agents), 1.0), rcond=None)[0]
-    shares = np.clip(shares, 0.0, None)
-    return shares / shares.sum()
 
 
 def intransitive_share(payoff: Floats, errors: Floats | None = None) -> tuple[float, float]:

@@ -19,7 +19,6 @@ from benchmarks.tournament import Progress
 PLAIN_EVERY = 10.0  # seconds between lines
 LEAST_PAUSE = 1.0  # seconds between refits
 SHARE_OF_TIME = 0.1  # that refits may take
-RESAMPLES = 100
 
 
 class Display(Protocol):
@@ -120,7 +119,7 @@ class LiveTable(Quiet):
         blocks = complete(result for result in self.results if result.game in self.zero_sum)
         played = [as_played(result, index) for members in blocks.values() for result in members]
         if played:
-            fit = rate(played, len(self.names), anchor=index.get("random"), stakes=self.stakes, resamples=RESAMPLES)
+            fit = rate(played, len(self.names), anchor=index.get("random"), stakes=self.stakes, resamples=0)
             self.ratings = dict(zip(self.names, fit.rating, strict=True))
 
     def table(self) -> Table:
@@ -132,7 +131,9 @@ class LiveTable(Quiet):
         for name in sorted(self.names, key=lambda name: -self.ratings.get(name, nothing).value):
             won, drawn, lost = self.tally[name]
             rating = self.ratings.get(name)
-            cells = ["", ""] if rating is None else [f"{rating.value:.0f}", f"{rating.low:.0f} to {rating.high:.0f}"]
+            cells = ["", ""] if rating is None else [f"{rating.value:.0f}", ""]
+            if rating is not None and rating.low < rating.high:
+                cells[1] = f"{rating.low:.0f} to {rating.high:.0f}"
             table.add_row(name, str(won), str(drawn), str(lost), *cells)
         return table
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ratings import Played
+from benchmarks.choices import Played
 from benchmarks.schedule import Seating
 from lmgames.records import GameRecord
 

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cache import paid_tokens
-from benchmarks.cycles import alpha_rank, intransitive_share, nash_average
+from benchmarks.choices import Played
+from benchmarks.cycles import intransitive_share, nash_average
 from benchmarks.exact import nash_conv_of
 from benchmarks.manifest import read_manifest
-from benchmarks.ratings import RESAMPLES, Interval, Payoffs, Played, Ratings, payoffs, rate
+from benchmarks.ratings import RESAMPLES, Interval, Payoffs, Ratings, payoffs, rate
 from benchmarks.results import ERRORS, POLICIES, Result, as_played, complete, policy_key, read_objects, read_results
 from benchmarks.schedule import GameSpec, stake_of
+from training.meta import alpha_rank
 
 FILE = "ratings.json"
 SCHEMA = 1
@@ -127,7 +129,13 @@ def standings(
     stakes = {name: stake_of(games[name]) for name in zero_sum}
     fit = rate(rated, len(names), anchor=at, stakes=stakes, resamples=resamples) if rated else None
     of_games = {
-        name: payoffs([e for e in played if e.game == name], len(names), stake=stakes.get(name), resamples=resamples)
+        name: payoffs(
+            [each for each in played if each.game == name],
+            len(names),
+            stake=stakes.get(name),
+            bounds=games[name].rules().return_bounds,
+            resamples=resamples,
+        )
         for name in in_order
     }
     order = _order(names, fit, of_games)
@@ -198,7 +206,7 @@ def _order(names: Sequence[str], fit: Ratings | None, of_games: Mapping[str, Pay
 
 def _warnings(of_games: Mapping[str, Payoffs], results: Sequence[Result], played: Sequence[Played]) -> list[str]:
     few = [f"{name} ({game.deals})" for name, game in of_games.items() if game.deals < FEW_DEALS]
-    found = [f"fewer than {FEW_DEALS} deals, so that intervals are wide and less sure than they look: {', '.join(few)}"]
+    found = [f"fewer than {FEW_DEALS} deals, so that intervals are wide, and from one deal there are none: {', '.join(few)}"]
     found = found if few else []
     if len(played) < len(results):
         found.append(f"{len(results) - len(played)} games are of blocks that are not complete; they are not counted")

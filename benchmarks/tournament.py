@@ -15,6 +15,7 @@ from agents.agent import Agent
 from agents.play import Episode, Failure, Match, MatchError, run_matches
 from benchmarks import ratings
 from benchmarks.cache import paid_tokens
+from benchmarks.choices import Played
 from benchmarks.exact import SAMPLES, read_policy
 from benchmarks.luck import luck_of
 from benchmarks.manifest import game_hash
@@ -50,7 +51,7 @@ from benchmarks.turns import TurnFile, turn_lines
 
 CONCURRENCY = 256  # games at once
 MAX_ERRORS = 3  # failed games of one agent after which it is asked for no more
-QUICK_RESAMPLES = 200  # of the standing that schedules go by
+QUICK_RESAMPLES = 200  # of mean returns, where schedules go by them
 
 
 @dataclass(frozen=True)
@@ -404,7 +405,7 @@ def standing(names: Sequence[str], games: Sequence[GameSpec], results: Sequence[
     counts = Counter((game, lineup) for game, _, lineup in blocks)
     if rated:
         stakes = {game.name: stake_of(game) for game in games}
-        return standing_of(ratings.rate(rated, len(names), stakes=stakes, resamples=QUICK_RESAMPLES), names, counts)
+        return standing_of(ratings.rate(rated, len(names), stakes=stakes, resamples=0), names, counts)
     return Standing(*_by_returns(names, played), counts)
 
 
@@ -422,9 +423,7 @@ def standing_of(fit: ratings.Ratings, names: Sequence[str], played: Mapping[tupl
     return Standing(value, error, played)
 
 
-def _by_returns(
-    names: Sequence[str], played: Sequence[ratings.Played]
-) -> tuple[dict[str, float], dict[tuple[str, str], float]]:
+def _by_returns(names: Sequence[str], played: Sequence[Played]) -> tuple[dict[str, float], dict[tuple[str, str], float]]:
     scores, squares = np.zeros(len(names)), np.zeros(len(names))
     for game in sorted({each.game for each in played}):
         means = ratings.payoffs([each for each in played if each.game == game], len(names), resamples=QUICK_RESAMPLES).mean

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.cycles import alpha_rank, intransitive_share, nash_average
+from benchmarks.cycles import intransitive_share, nash_average
 
 RPS = np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])
 
@@ -35,14 +35,6 @@ def test_unequal_cycle():
     game = np.array([[0.0, -1.0, 2.0], [1.0, 0.0, -1.0], [-2.0, 1.0, 0.0]])
     mix, _ = nash_average(game)
     assert mix == pytest.approx([1 / 4, 2 / 4, 1 / 4], abs=2e-3)
-
-
-def test_alpha_rank():
-    assert alpha_rank(RPS) == pytest.approx([1 / 3] * 3)
-    shares = alpha_rank(ranked(0.0, 1.0, 2.0))
-    assert shares[2] > 0.99
-    assert shares.sum() == pytest.approx(1)
-    assert alpha_rank(np.zeros((2, 2))) == pytest.approx([0.5, 0.5])
 
 
 def test_share_that_no_ranking_explains():
