@@ -118,7 +118,8 @@ def forest(
     values = [mark.interval for _, marks in rows for mark in marks if mark.interval is not None]
     ends = [each[key] for each in values for key in ("value", "low", "high") if each[key] is not None]
     ends += [0.0] + ([ceiling] if ceiling is not None else [])
-    low, high = min(ends), max(ends)
+    shown = [each["value"] for each in values if each["value"] is not None]
+    low, high = _span_of(ends, [0.0, *shown] + ([ceiling] if ceiling is not None else []))
     pad = 0.04 * (high - low or 1.0)
     low, high = low - pad, high + pad
     height = ROW * len(rows) + 48
@@ -144,9 +145,13 @@ def forest(
             at = y + (place - (len(marks) - 1) / 2) * 8
             colour = FAINT if mark.hollow else BLUE
             if mark.interval["low"] is not None:
-                drawing.line(
-                    x_of(mark.interval["low"]), at, x_of(mark.interval["high"]), at, colour, 1.3 if mark.hollow else 2
-                )
+                begin, end = max(low, mark.interval["low"]), min(high, mark.interval["high"])
+                drawing.line(x_of(begin), at, x_of(end), at, colour, 1.3 if mark.hollow else 2)
+                for cut, turn in ((mark.interval["low"] < low, -1), (mark.interval["high"] > high, 1)):
+                    if cut:  # it goes on outside
+                        tip = x_of(low if turn < 0 else high)
+                        drawing.line(tip - 5 * turn, at - 4, tip, at, colour, 1.5)
+                        drawing.line(tip - 5 * turn, at + 4, tip, at, colour, 1.5)
             drawing.dot(
                 x_of(mark.interval["value"]),
                 at,
@@ -158,6 +163,15 @@ def forest(
         if notes:
             drawing.text(width - right + 10, y + 4, notes[number], "start", FAINT, 11.5)
     return str(drawing)
+
+
+def _span_of(ends: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """What an axis shows: all intervals, but of those that say little no more than the span of the values on either side."""
+    low, high = min(ends), max(ends)
+    reach = max(values) - min(values)
+    if reach:
+        low, high = max(low, min(values) - reach), min(high, max(values) + reach)
+    return low, high
 
 
 def heat_map(
@@ -223,7 +237,7 @@ def scatter(
     if min(costs, default=0.0) > x_high / 2:  # nothing to see between 0 and the cheapest
         x_low = min(costs) - 0.25 * (max(costs) - min(costs) or 1.0)
         x_high = max(costs) + 0.4 * (max(costs) - min(costs) or 1.0)
-    y_low, y_high = min([0.0, *lows]), max([0.0, *highs])
+    y_low, y_high = _span_of([0.0, *lows, *highs], [0.0, *(interval["value"] for _, _, interval in points)])
     pad = 0.06 * (y_high - y_low or 1.0)
     y_low, y_high = y_low - pad, y_high + pad
     drawing = Drawing(width, height, title)
@@ -253,7 +267,7 @@ def scatter(
     for name, cost, interval in sorted(points, key=lambda point: -point[2]["value"]):
         x, y = x_of(cost), y_of(interval["value"])
         if interval["low"] is not None:
-            drawing.line(x, y_of(interval["low"]), x, y_of(interval["high"]), BLUE, 1.6)
+            drawing.line(x, y_of(max(y_low, interval["low"])), x, y_of(min(y_high, interval["high"])), BLUE, 1.6)
         drawing.dot(x, y, 4, BLUE, BLUE, f"{name}: {interval['value']:.0f} at {cost:.4g}")
         label, at = short(name), y + 4
         size = len(label) * CHAR
