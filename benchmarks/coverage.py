@@ -141,7 +141,7 @@ def study(simulate: Callable[[np.random.Generator], Sequence[Played]], truth: Se
     return Covered(float(hits.mean()), error, float(np.median(widths)), len(widths))
 
 
-def marginal_truth(simulate: Callable[[np.random.Generator, int], Sequence[Played]], deals: int = 20_000) -> list[float]:
+def marginal_truth(simulate: Callable[[np.random.Generator, int], Sequence[Played]], deals: int = 10_000) -> list[float]:
     """What the ratings estimate where deals have effects of their own: the fit to very many deals."""
     ratings = rate(simulate(np.random.default_rng(1), deals), len(STRENGTHS), anchor=0, resamples=0)
     return [interval.value / ELO for interval in ratings.rating]
@@ -153,7 +153,7 @@ STUDIES: tuple[tuple[str, Callable[..., list[Played]], dict[str, Any]], ...] = (
     *(("two seats", two_player, {"deals": deals, "deal_effect": 0.7}) for deals in (5, 10, 40)),
     *(("two seats", two_player, {"deals": deals, "strengths": LADDER}) for deals in (2, 5, 10, 30, 100)),
     *(("two agents, two seats", two_player, {"deals": deals, "strengths": LOPSIDED}) for deals in (2, 5, 10, 30, 100)),
-    *(("two agents, two seats", two_player, {"deals": deals, "strengths": (0.0, 2.2)}) for deals in (5, 10, 30)),
+    *(("two agents, two seats", two_player, {"deals": deals, "strengths": (0.0, 2.2)}) for deals in (5, 10, 30, 100)),
     ("two seats, adaptive", adaptive, {"deals": 40}),
     ("two seats, adaptive", adaptive, {"deals": 40, "deal_effect": 0.7}),
     *(("four seats", four_player, {"deals": deals}) for deals in (5, 10, 20, 50)),
@@ -171,13 +171,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known = parser.parse_args(arguments)
     print("| tables | strengths | deals | effect of a deal | draws | tournaments | coverage | error | median width, Elo |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    marginal: dict[tuple[str, float], list[float]] = {}
     for tables, simulate, of in STUDIES:
         if not tables.startswith(known.only):
             continue
         truth: Sequence[float] = of.get("strengths", STRENGTHS)
         if of.get("deal_effect"):  # who meets has no part in the truth: that of a round robin holds for adaptive play, too
             whole = two_player if simulate is adaptive else simulate
-            truth = marginal_truth(partial(whole, deal_effect=of["deal_effect"]))
+            key = (whole.__name__, of["deal_effect"])
+            if key not in marginal:
+                marginal[key] = marginal_truth(partial(whole, deal_effect=of["deal_effect"]))
+            truth = marginal[key]
         tournaments = known.tournaments // (ADAPTIVE_SHARE if simulate is adaptive else 1)
         found = study(partial(simulate, **of), truth, tournaments)
         cells = [tables, " ".join(f"{each:g}" for each in of.get("strengths", STRENGTHS))]

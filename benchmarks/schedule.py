@@ -244,8 +244,8 @@ class Adaptive(RoundRobin):
     """Half the blocks as a round robin, the rest where the order of two agents is least sure.
 
     A pair's claim is (how likely the data could have come from equals) times the error that one more block takes off. Which
-    blocks were played follows from results, so that intervals taken at face value are a little too narrow; the log of the
-    design says what was chosen when.
+    blocks were played follows from results, so that intervals taken at face value may hold the truth a little less often; the
+    log of the design says what was chosen when.
     """
 
     fixed = False
