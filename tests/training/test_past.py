@@ -121,6 +121,17 @@ def test_exploitability_from_samples():
     assert policy_from_samples(Thinks("nash", rubbish=1.0), "KuhnPoker-v0", 2).illegal_mass == 1.0
 
 
+class Fails(Agent):
+    def act(self, observations: Sequence[Observation]) -> list[Reply]:
+        return [Reply("", finish_reason="error", error=ConnectionError("the server is down")) for _ in observations]
+
+
+def test_a_model_that_fails_has_no_policy():
+    """Its empty replies are no illegal moves of its own."""
+    with pytest.raises(ConnectionError, match="the server is down"):
+        policy_from_samples(Fails(), "KuhnPoker-v0", 2)
+
+
 def run_with(tmp_path, name, lines):
     write_file(tmp_path / name / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     return tmp_path / name
