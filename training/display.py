@@ -138,5 +138,10 @@ def _strength(line: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     several = any(isinstance(value, Mapping) and "mean" not in value for who in against.values() for value in who.values())
     for game, of_game in against.items() if several else [("", against)]:
         for who, roles in of_game.items():
-            shown = (f"{role} {found['mean']:+.2f} ± {found['standard_error']:.2f}" for role, found in roles.items())
+            shown = (f"{role} {_with_error(found)}" for role, found in roles.items())
             yield f"{game} against {who}".strip(), "   ".join(shown)
+
+
+def _with_error(found: Mapping[str, float]) -> str:
+    error = f" ± {found['standard_error']:.2f}" if "standard_error" in found else ""
+    return f"{found['mean']:+.2f}{error}"

@@ -166,12 +166,14 @@ def _summary(deals: Sequence[NDArray[np.float64]]) -> dict[str, Any]:
     """Of the returns on each deal."""
     paid = np.concatenate(deals)
     mean = float(paid.mean())
-    off = np.array([(of_deal - mean).sum() for of_deal in deals])  # deals as clusters (Cochran 1977, 9A.1)
-    error = (len(deals) / (len(deals) - 1) * (off**2).sum()) ** 0.5 / len(paid) if len(deals) > 1 else float("nan")
+    error = {}
+    if len(deals) > 1:  # one says nothing about others
+        off = np.array([(of_deal - mean).sum() for of_deal in deals])  # deals as clusters (Cochran 1977, 9A.1)
+        error = {"standard_error": float((len(deals) / (len(deals) - 1) * (off**2).sum()) ** 0.5 / len(paid))}
     shares = {"won": float((paid > 0).mean()), "drawn": float((paid == 0).mean()), "lost": float((paid < 0).mean())}
     return {
         "mean": mean,
-        "standard_error": float(error),
+        **error,
         **shares,
         "interval": {name: wilson(share, len(deals)) for name, share in shares.items()},
     }

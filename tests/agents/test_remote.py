@@ -286,7 +286,7 @@ def test_a_closed_agent_waits_no_longer(serve):
         ("openai:m", "names no model and server; write openai:MODEL@http://HOST:PORT/v1"),
         ("openai:@http://x/v1", "names no model and server"),
         ("openai:m@http://x/v1,retries=-1", "retries=-1"),
-        ("openai:m@http://x/v1,requests_per_minute=0", "requests_per_minute=0 must be above 0"),
+        ("openai:m@http://x/v1,requests_per_minute=0", "requests_per_minute=0.0 must be above 0"),
         ("openai:m@http://x/v1,concurrency=0", "concurrency=0 must be at least 1"),
         ("openai:m@http://x/v1,tokenizer=/no/such", "tokenizer='/no/such' cannot be loaded"),
     ],
