@@ -209,7 +209,7 @@ def test_an_episode_follows_from_its_seed():
 def test_unknown_styles_and_options_are_refused():
     with pytest.raises(ValueError, match="loud"):
         PLAYERS["naive"](clues="loud")
-    with pytest.raises(ValueError, match="reference player 'naive'"):
+    with pytest.raises(ValueError, match="no option 'volume'"):
         make_agent("naive:volume=3").player("WhoIsTheSpy")
 
 

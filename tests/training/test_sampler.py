@@ -189,6 +189,9 @@ class Apart(World):
     def barrier(self):
         self.calls.append("barrier")
 
+    def broadcast_object(self, value):
+        return "told"
+
 
 class Told:
     """A server that remembers the adapters that it was told of."""
