@@ -364,6 +364,10 @@ def _position(outcome: Outcome) -> Hashable:
     return (outcome.game, outcome.role, outcome.opponent, outcome.position)
 
 
+def _seats_of_game(outcome: Outcome) -> Hashable:
+    return (outcome.game, outcome.episode, outcome.turn)
+
+
 def _everything(_: Outcome) -> Hashable:
     return None
 
@@ -386,6 +390,7 @@ def _episodes(outcomes: Sequence[Outcome]) -> dict[Cell, set[int]]:
 BASELINES: dict[str, Callable[..., Baseline]] = {
     "none": NoBaseline,
     "global": lambda: Mean(_everything),
+    "seat_pair": lambda: Mean(_seats_of_game),
     "role_batch": lambda: Mean(_cell),
     "role_loo": lambda: LeaveOneOut(_cell),
     "role_ema": RoleEMA,

@@ -121,6 +121,7 @@ class Config:
     baseline: Literal[
         "none",
         "global",
+        "seat_pair",
         "role_batch",
         "role_loo",
         "role_ema",

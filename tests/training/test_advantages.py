@@ -33,6 +33,7 @@ FOUR = outcomes(("first", "a", 0, 1.0), ("first", "a", 1, 3.0), ("first", "b", 2
     [
         ("none", [0, 0, 0, 0]),
         ("global", [7 / 4] * 4),  # (1 + 3 + 5 - 2) / 4
+        ("seat_pair", [-1 / 2, 3, 5, -1 / 2]),  # game 0 has two seats
         ("role_batch", [3, 3, 3, -2]),
         ("role_loo", [4, 3, 2, 0]),  # the other two first seats; the only second seat has nobody to compare with
         ("seed_role", [2, 2, 5, -2]),
