@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m agents.play")
         prices = read_prices(arguments.prices) if arguments.prices else {}
         out = RecordFile(arguments.out) if arguments.out else None
     except (ValueError, OSError) as error:
-        print(f"agents.play: {error}", file=sys.stderr)
+        print(f"{prog}: {error}", file=sys.stderr)
         return BAD_USAGE
     people = any(isinstance(agent, Human) for agent in seated.values())
     seats = "rotate" if arguments.rotate else "fixed"
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m agents.play")
         return INTERRUPTED
     except MatchError as error:
         for failure in error.failures:
-            print(f"agents.play: {failure}", file=sys.stderr)
+            print(f"{prog}: {failure}", file=sys.stderr)
         return FAILED
     finally:
         print(tally.table())
