@@ -141,7 +141,8 @@ def measure(
             for name, of_mode in modes.items():
                 config = load_config(recipe, {**RUN, **settings, **start, **of_mode, "steps": steps + NOT_COUNTED})
                 run = place / f"{name}-{number}"
-                train(config, run, Quiet())
+                if train(config, run, Quiet()).get("step") != config.steps:
+                    raise KeyboardInterrupt  # it took SIGTERM or Ctrl-C for itself and saved
                 found[name].append(figures(read_metrics(run / "metrics.jsonl")[NOT_COUNTED:], config.mode))
                 on_run(name)
     return found
