@@ -7,6 +7,7 @@ RUN/model/               the weight EMA, as transformers saves it: `hf:RUN/model
 """
 
 import errno
+import fcntl
 import hashlib
 import io
 import json
@@ -250,6 +251,24 @@ def read_tensors(run: Path, step: int) -> dict[str, Tensor]:
     tensors = {name: torch.empty(about.size, dtype=about.properties.dtype) for name, about in stored.items()}
     load_tensors(run, step, tensors)
     return tensors
+
+
+@contextmanager
+def held_alone(run: Path) -> Iterator[None]:
+    """Inside, no other process trains in a run's folder. The lock goes with the process, however it ends.
+
+    Raises:
+        ValueError: if another one does.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{run} is being trained in by another process; wait for it, or name another folder") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
 
 
 def clear_partial(run: Path) -> None:

@@ -6,6 +6,7 @@ deals -> self-play games -> trajectories -> role-conditioned advantages -> token
 import json
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from training.batches import Batches, make_batches
 from training.checkpoint import (
     MetricsFile,
     clear_partial,
+    held_alone,
     load_latest,
     load_tensors,
     made_with,
@@ -199,7 +201,8 @@ def train(config: Config, folder: Path, display: Display) -> dict[str, Any]:
         The last line of metrics; {} if it was asked to end before the first.
 
     Raises:
-        RefusedError: if the folder belongs to a run with other settings, or the model cannot be loaded or trained as asked.
+        RefusedError: if another process trains in the folder, if it belongs to a run with other settings, or if the model cannot be
+            loaded or trained as asked.
         FloatingPointError: if `skips_in_a_row` steps could not be taken; their rows are in `folder/skipped_rows.jsonl`.
     """
     with join_world(config.device) as world:
@@ -207,22 +210,25 @@ def train(config: Config, folder: Path, display: Display) -> dict[str, Any]:
 
 
 def _train(config: Config, folder: Path, display: Display, world: World) -> dict[str, Any]:
-    try:
-        run, done = _opened(config, folder, world)
-    except ValueError as error:
-        raise RefusedError(str(error)) from error
-    log = Log(config, folder, display, last_step=-1 if done is None else done) if world.is_main else NoLog()
-    try:
-        with Stop() as stop:
-            if done is None and not _start(run, display, log, stop):
-                return {}
-            last = _steps(run, done or 0, log, stop)
-    finally:
-        log.close()
-        run.sampler.close()
-    if last["step"] == config.steps:
-        save_model(run, folder / "model")
-    return last
+    with ExitStack() as held:
+        try:
+            if world.is_main:
+                held.enter_context(held_alone(folder))
+            run, done = _opened(config, folder, world)
+        except ValueError as error:
+            raise RefusedError(str(error)) from error
+        log = Log(config, folder, display, last_step=-1 if done is None else done) if world.is_main else NoLog()
+        try:
+            with Stop() as stop:
+                if done is None and not _start(run, display, log, stop):
+                    return {}
+                last = _steps(run, done or 0, log, stop)
+        finally:
+            log.close()
+            run.sampler.close()
+        if last["step"] == config.steps:
+            save_model(run, folder / "model")
+        return last
 
 
 def _opened(config: Config, folder: Path, world: World) -> tuple[Run, int | None]:

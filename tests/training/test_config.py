@@ -4,6 +4,7 @@ import importlib.util
 import pytest
 
 from training.__main__ import main
+from training.checkpoint import held_alone
 from training.config import RANGES, Config, load_config
 
 
@@ -118,6 +119,9 @@ def test_what_goes_wrong_in_a_run_is_no_users_mistake(tmp_path, monkeypatch, cap
         main(small)
     assert main([*small, "--lr", "1e-4"]) == 2
     assert "holds a run with other settings" in capsys.readouterr().err
+    with held_alone(tmp_path / "run"):  # by another process
+        assert main(small) == 2
+    assert "is being trained in by another process" in capsys.readouterr().err
 
 
 def test_options_of_the_environment_add_to_the_presets():
